@@ -1,0 +1,45 @@
+//! `odin-devkit`: real NATS servers, and all of odin on one machine, from the command line.
+
+mod demo;
+mod nats;
+mod stop;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+/// Starts real NATS servers, and a whole odin, on this machine.
+#[derive(Debug, Parser)]
+#[command(name = "odin-devkit", version)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs a nats-server with JetStream, or a cluster of them, until Ctrl-C; the data is deleted then.
+    Nats(nats::Args),
+    /// Runs NATS, two gateways, the price simulator and the terminal client until Ctrl-C.
+    Demo(demo::Args),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let args = Args::parse();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,odin_devkit=info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
+
+    let result = match args.command {
+        Command::Nats(args) => nats::run(args).await,
+        Command::Demo(args) => demo::run(args).await,
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("odin-devkit: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

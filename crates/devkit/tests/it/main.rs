@@ -1,0 +1,12 @@
+//! devkit with real processes and real nats-servers.
+//!
+//! - `process`: starting, waiting for, freezing and ending any child
+//! - `server`: one nats-server: JetStream, restart, ports
+//! - `cluster`: three of them: election, loss of a leader
+//! - `command`: the `odin-devkit` program
+
+mod cluster;
+mod command;
+mod process;
+mod server;
+mod support;
