@@ -1,0 +1,371 @@
+//! The sequencer: one task that decides what comes next for every feed, and tells the shards.
+//!
+//! Shards ask for feeds and leave them. The bus holds one NATS subscription for each feed that any
+//! shard wants, opens it so that nothing is missing between its snapshot and its first live message
+//! (see `feed` and `replay`), and puts answers and publications of a feed into the same queue of
+//! each shard in the same order. It reads nothing while it decides: reads run beside it and come
+//! back as events.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use async_nats::{Client, Event, jetstream};
+use futures_util::{
+    FutureExt, StreamExt,
+    future::BoxFuture,
+    stream::{BoxStream, FuturesUnordered, SelectAll},
+};
+use odin_protocol::{Epoch, error::ErrorCode};
+use slab::Slab;
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::{Instant, MissedTickBehavior},
+};
+
+use crate::{
+    admin::{NotReady, Readiness},
+    config::Config,
+    metrics::BusMetrics,
+    publication::Publication,
+    queue::{self, FeedId, Item},
+    rules::Topic,
+};
+
+mod feed;
+mod nats;
+mod reads;
+mod replay;
+mod source;
+
+use feed::{Step, Stored};
+pub(crate) use nats::{Connections, connect};
+use reads::Done;
+use replay::{Replay, stored};
+use source::{Source, SourceId};
+
+/// Live messages taken before the shards are told.
+const BURST: usize = 1024;
+
+/// How often the stream is asked who it is.
+const EPOCH_PERIOD: Duration = Duration::from_secs(5);
+
+/// What a shard wants.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// `feed` wants the publications of `topic`, beginning with the last values.
+    /// Asked for again, it begins again.
+    Join { shard: u32, feed: FeedId, topic: Arc<Topic> },
+    /// `feed` is gone.
+    Leave { shard: u32, feed: FeedId },
+}
+
+type Member = (u32, FeedId);
+
+/// See the module.
+pub(crate) struct Bus {
+    config: Arc<Config>,
+    metrics: Arc<BusMetrics>,
+    shards: Vec<queue::Sender>,
+    out: Vec<Vec<Item>>,
+    readiness: watch::Sender<Readiness>,
+    live: Client,
+    context: jetstream::Context,
+    replay: Arc<Replay>,
+    epoch: Option<Epoch>,
+    sources: Slab<Source>,
+    /// Openings so far, of all sources.
+    openings: u64,
+    by_key: HashMap<(Box<str>, Box<str>), usize>,
+    by_member: HashMap<Member, usize>,
+    to_open: Vec<usize>,
+    lives: SelectAll<BoxStream<'static, (usize, async_nats::Message)>>,
+    reads: FuturesUnordered<BoxFuture<'static, Done>>,
+    steps: Vec<Step>,
+    was_connected: bool,
+}
+
+impl Bus {
+    pub(crate) fn new(
+        config: Arc<Config>,
+        metrics: Arc<BusMetrics>,
+        shards: Vec<queue::Sender>,
+        readiness: watch::Sender<Readiness>,
+        connections: &Connections,
+    ) -> Self {
+        let (live, reader) = (connections.live.clone(), connections.reader.clone());
+        let replay = Replay::new(live.clone(), reader.clone(), config.clone(), metrics.clone());
+        Self {
+            out: shards.iter().map(|_| Vec::new()).collect(),
+            context: jetstream::new(reader),
+            replay: Arc::new(replay),
+            config,
+            metrics,
+            shards,
+            readiness,
+            live,
+            epoch: None,
+            sources: Slab::new(),
+            openings: 0,
+            by_key: HashMap::new(),
+            by_member: HashMap::new(),
+            to_open: Vec::new(),
+            lives: SelectAll::new(),
+            reads: FuturesUnordered::new(),
+            steps: Vec::new(),
+            was_connected: false,
+        }
+    }
+
+    /// Runs until every shard has dropped its end of `commands`.
+    pub(crate) async fn run(mut self, mut commands: mpsc::Receiver<Command>, mut events: mpsc::Receiver<Event>) {
+        let mut clock = tokio::time::interval(Duration::from_secs(1));
+        clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut epoch_asked = Instant::now() - EPOCH_PERIOD;
+        loop {
+            // Cancel safe arms: receivers and streams lose nothing when another arm wins.
+            tokio::select! {
+                command = commands.recv() => match command {
+                    Some(command) => {
+                        self.obey(command).await;
+                        while let Ok(command) = commands.try_recv() {
+                            self.obey(command).await;
+                        }
+                    }
+                    None => return,
+                },
+                Some((source, message)) = self.lives.next(), if !self.lives.is_empty() => {
+                    self.on_live(source, &message);
+                    for _ in 1..BURST {
+                        match self.lives.next().now_or_never() {
+                            Some(Some((source, message))) => self.on_live(source, &message),
+                            _ => break,
+                        }
+                    }
+                }
+                Some(done) = self.reads.next(), if !self.reads.is_empty() => self.on_read(done),
+                Some(event) = events.recv() => self.on_event(&event),
+                now = clock.tick() => {
+                    let context = self.context.clone();
+                    let config = self.config.clone();
+                    self.reads.push(async move {
+                        nats::tick(&context, &config).await;
+                        Done::Ticked
+                    }.boxed());
+                    // Until the stream is known, nothing can be opened: ask more often.
+                    if now - epoch_asked >= EPOCH_PERIOD || self.epoch.is_none() {
+                        epoch_asked = now;
+                        self.ask_epoch();
+                    }
+                    self.announce_late();
+                }
+            }
+            self.open_next();
+            self.flush();
+        }
+    }
+
+    /// Hands the shards what has gathered for them.
+    fn flush(&mut self) {
+        for (out, shard) in self.out.iter_mut().zip(&self.shards) {
+            if !out.is_empty() {
+                let refused = shard.push(out);
+                self.metrics.shard_overruns.add(refused);
+            }
+        }
+        self.metrics.feeds.set(self.sources.len() as u64);
+    }
+
+    fn tell(&mut self, (shard, feed): Member, item: impl FnOnce(FeedId) -> Item) {
+        self.out[shard as usize].push(item(feed));
+    }
+
+    async fn obey(&mut self, command: Command) {
+        match command {
+            Command::Join { shard, feed, topic } => self.join((shard, feed), topic).await,
+            Command::Leave { shard, feed } => self.leave((shard, feed)),
+        }
+    }
+
+    async fn join(&mut self, member: Member, topic: Arc<Topic>) {
+        self.metrics.joins.add(1);
+        let key = (topic.channel.as_str().into(), topic.subject.as_str().into());
+        if let Some(&source) = self.by_key.get(&key) {
+            let found = &mut self.sources[source];
+            if !found.members.contains(&member) {
+                found.members.push(member);
+                self.by_member.insert(member, source);
+            }
+            if found.machine.is_live() {
+                self.say_opened(source, member);
+            }
+            return;
+        }
+        let subject = self.config.stream.live_subject(&topic.subject);
+        let messages = match self.live.subscribe(subject).await {
+            Ok(messages) => messages,
+            Err(error) => {
+                tracing::warn!(%error, subject = topic.subject, "cannot subscribe");
+                let message = "the bus cannot be reached".to_owned();
+                self.tell(member, |feed| Item::Refused { feed, code: ErrorCode::Unavailable, message });
+                return;
+            }
+        };
+        let (interest, end) = oneshot::channel();
+        self.openings += 1;
+        let source = self.sources.insert(Source::new(topic, self.openings, member, interest));
+        self.by_key.insert(key, source);
+        self.by_member.insert(member, source);
+        self.lives.push(messages.map(move |message| (source, message)).take_until(end).boxed());
+        self.to_open.push(source);
+    }
+
+    fn leave(&mut self, member: Member) {
+        let Some(source) = self.by_member.remove(&member) else {
+            return;
+        };
+        let members = &mut self.sources[source].members;
+        members.retain(|other| *other != member);
+        if members.is_empty() {
+            self.remove(source);
+        }
+    }
+
+    fn remove(&mut self, source: usize) -> Source {
+        let removed = self.sources.remove(source);
+        let key = (removed.topic.channel.as_str().into(), removed.topic.subject.as_str().into());
+        self.by_key.remove(&key);
+        self.to_open.retain(|other| *other != source);
+        removed
+    }
+
+    fn say_opened(&mut self, source: usize, member: Member) {
+        let Some(epoch) = self.epoch else {
+            return;
+        };
+        let last = self.sources[source].remembered();
+        self.tell(member, |feed| Item::Opened { feed, epoch, last });
+    }
+
+    /// The pattern is wider than Direct Get can prove complete.
+    fn refuse(&mut self, source: SourceId) {
+        if self.source(source).is_none() {
+            return;
+        }
+        let removed = self.remove(source.slot);
+        let message = format!("{} covers too many subjects", removed.topic.channel);
+        for member in removed.members {
+            self.by_member.remove(&member);
+            let message = message.clone();
+            self.tell(member, |feed| Item::Refused { feed, code: ErrorCode::TooWide, message });
+        }
+    }
+
+    /// Tells those who wait for longer than `feeds.open_timeout`, once.
+    fn announce_late(&mut self) {
+        let limit = self.config.feeds.open_timeout;
+        let mut late = Vec::new();
+        for (_, source) in &mut self.sources {
+            if !source.machine.is_live() && !source.was_announced_late && source.asked_at.elapsed() >= limit {
+                source.was_announced_late = true;
+                late.extend(source.members.iter().copied());
+            }
+        }
+        for member in late {
+            self.tell(member, |feed| Item::Waiting { feed });
+        }
+    }
+
+    fn on_live(&mut self, source: usize, message: &async_nats::Message) {
+        self.metrics.live_received.add(1);
+        self.metrics.live_bytes.add(message.payload.len() as u64);
+        let Some(found) = self.sources.get_mut(source) else {
+            return;
+        };
+        let Some(stored) = stored(message, &mut found.subjects) else {
+            // Not from the stream: nobody else may publish here, and whoever did is not believed.
+            self.metrics.unmapped.add(1);
+            return;
+        };
+        let mut steps = std::mem::take(&mut self.steps);
+        found.machine.live(stored, &mut steps);
+        self.take_steps(source, steps);
+    }
+
+    fn take_steps(&mut self, source: usize, mut steps: Vec<Step>) {
+        for step in steps.drain(..) {
+            match step {
+                Step::Deliver(message) => self.deliver(source, message),
+                Step::Duplicate => self.metrics.duplicates_dropped.add(1),
+                Step::Fill { subject, after, until } => {
+                    self.metrics.chain_gaps.add(1);
+                    tracing::debug!(subject = &*subject, after, until, "filling a hole");
+                    let opening = self.sources[source].opening;
+                    self.fill(SourceId { slot: source, opening }, subject, until, Duration::ZERO);
+                }
+                Step::Lost { subject, after, until } => {
+                    let void = Stored { subject, seq: until, last: Some(after), ts_ms: 0, payload: None };
+                    self.deliver(source, void);
+                }
+                Step::Reopen => {
+                    self.openings += 1;
+                    self.sources[source].opening = self.openings;
+                    self.to_open.push(source);
+                }
+            }
+        }
+        self.steps = steps;
+    }
+
+    fn publication(&mut self, source: usize, message: Stored) -> Option<Arc<Publication>> {
+        let payload_bytes = self.config.limits.payload_bytes;
+        self.sources[source].publication(message, self.epoch?, payload_bytes, &self.metrics)
+    }
+
+    fn deliver(&mut self, source: usize, message: Stored) {
+        let Some(publication) = self.publication(source, message) else {
+            return;
+        };
+        self.metrics.delivered.add(1);
+        self.sources[source].remember(&publication);
+        for &(shard, feed) in &self.sources[source].members {
+            self.out[shard as usize].push(Item::Publish { feed, publication: publication.clone() });
+        }
+    }
+
+    fn on_event(&mut self, event: &Event) {
+        match event {
+            Event::Connected => {
+                tracing::info!("connected to NATS");
+                self.metrics.connected.set(1);
+                if std::mem::replace(&mut self.was_connected, true) {
+                    self.metrics.reconnects.add(1);
+                    self.verify_all();
+                }
+                self.ask_epoch();
+            }
+            Event::Disconnected => {
+                tracing::warn!("lost the connection to NATS");
+                self.metrics.connected.set(0);
+                self.say_ready(Readiness::NotReady(NotReady::NatsDisconnected));
+            }
+            Event::SlowConsumer(_) => {
+                self.metrics.slow_consumer_events.add(1);
+                self.verify_all();
+            }
+            Event::ServerError(error) => tracing::warn!(%error, "NATS reports an error"),
+            Event::ClientError(error) => tracing::warn!(%error, "the NATS client reports an error"),
+            Event::LameDuckMode | Event::Draining | Event::Closed => tracing::info!(%event, "NATS"),
+        }
+    }
+
+    /// Once a drain has begun, its word stands.
+    fn say_ready(&self, readiness: Readiness) {
+        self.readiness.send_if_modified(|current| {
+            let is_news = *current != readiness && *current != Readiness::NotReady(NotReady::Draining);
+            if is_news {
+                tracing::info!(readiness = ?readiness, "readiness changed");
+                *current = readiness;
+            }
+            is_news
+        });
+    }
+}

@@ -1,0 +1,103 @@
+//! The connections to NATS, what happens to them, and what the stream says of itself.
+
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+    time::Duration,
+};
+
+use async_nats::{Client, Event, jetstream};
+use odin_protocol::Epoch;
+use tokio::sync::mpsc;
+
+use crate::{
+    admin::NotReady,
+    config::{Config, Nats},
+    error::RunError,
+};
+
+/// Events kept for the sequencer; more than this at once say nothing new.
+const EVENTS: usize = 256;
+
+/// Messages kept for one subscription before the library drops them and says so.
+const SUBSCRIPTION_MESSAGES: usize = 256 * 1024;
+
+/// The two connections: live messages come by one, everything that is read back by the other.
+#[derive(Debug)]
+pub(crate) struct Connections {
+    pub(crate) live: Client,
+    pub(crate) reader: Client,
+    /// What happened to the live one.
+    pub(crate) events: mpsc::Receiver<Event>,
+}
+
+/// Starts connecting; clients that are not connected yet wait and try again for ever.
+///
+/// # Errors
+/// The credentials or certificates cannot be read, or a URL is none.
+pub(crate) async fn connect(nats: &Nats) -> Result<Connections, RunError> {
+    let (tell, events) = mpsc::channel(EVENTS);
+    let live = options(nats, "live").await?.subscription_capacity(SUBSCRIPTION_MESSAGES).event_callback(move |event| {
+        let tell = tell.clone();
+        async move {
+            // Full means that the sequencer has enough to do already, including this.
+            let _ = tell.try_send(event);
+        }
+    });
+    let live = live.connect(&nats.urls[..]).await.map_err(RunError::Nats)?;
+    let reader = options(nats, "reader").await?.connect(&nats.urls[..]).await.map_err(RunError::Nats)?;
+    Ok(Connections { live, reader, events })
+}
+
+async fn options(nats: &Nats, purpose: &str) -> Result<async_nats::ConnectOptions, RunError> {
+    let options = nats.connect_options().await.map_err(RunError::Credentials)?;
+    Ok(options
+        .name(format!("{} {purpose}", nats.name))
+        .retry_on_initial_connect()
+        .ping_interval(Duration::from_secs(10)))
+}
+
+/// Asks the stream who it is.
+///
+/// # Errors
+/// Why the gateway cannot work with it, or cannot reach it.
+pub(crate) async fn epoch(context: &jetstream::Context, config: &Config) -> Result<Epoch, NotReady> {
+    let wanted = &config.stream;
+    let stream = match context.get_stream(&wanted.name).await {
+        Ok(stream) => stream,
+        Err(error) => {
+            return Err(match error.kind() {
+                jetstream::context::GetStreamErrorKind::JetStream(_) => NotReady::StreamMissing,
+                _ => NotReady::NatsDisconnected,
+            });
+        }
+    };
+    let info = stream.cached_info();
+    let republishes = info.config.republish.as_ref().is_some_and(|republish| {
+        !republish.headers_only && republish.destination == wanted.live_subject(&republish.source)
+    });
+    if !info.config.allow_direct || !republishes {
+        return Err(NotReady::StreamMisconfigured);
+    }
+    let mut hasher = DefaultHasher::new();
+    info.created.unix_timestamp_nanos().hash(&mut hasher);
+    info.config.metadata.get("odin_epoch").hash(&mut hasher);
+    Ok(Epoch::from_hash(hasher.finish()))
+}
+
+/// Publishes the tick once a second: proof that the stream takes messages, and something that the
+/// newest of is always known. Every gateway does; the stream keeps one of each second.
+///
+/// # Cancel safety
+/// Cancel safe: a tick that was not acknowledged is followed by the next.
+pub(crate) async fn tick(context: &jetstream::Context, config: &Arc<Config>) {
+    let second = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let message = jetstream::message::PublishMessage::build().message_id(format!("tick-{second}")).payload("{}".into());
+    let subject = config.stream.tick_subject.clone();
+    let acknowledged = async { context.send_publish(subject, message).await?.await };
+    match tokio::time::timeout(config.nats.request_timeout, acknowledged).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "tick was refused"),
+        Err(_) => tracing::debug!("tick was not acknowledged in time"),
+    }
+}

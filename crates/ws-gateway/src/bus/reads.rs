@@ -1,0 +1,245 @@
+//! Reads of the stream beside the live path, and what becomes of their answers.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures_util::FutureExt;
+use odin_protocol::Epoch;
+
+use super::{
+    Bus,
+    feed::Stored,
+    nats,
+    replay::{Found, LastValues, ReadError},
+    source::{Source, SourceId},
+};
+use crate::admin::{NotReady, Readiness};
+
+/// Exact subjects opened by one request; Direct Get reads no more at once.
+const FILTERS: usize = 1000;
+
+/// How long after a failed read the next attempt follows.
+const RETRY: Duration = Duration::from_millis(250);
+
+/// A read that came back.
+pub(super) enum Done {
+    Opened { sources: Vec<SourceId>, result: Result<LastValues, ReadError> },
+    Verified { sources: Vec<SourceId>, result: Result<LastValues, ReadError> },
+    Filled { source: SourceId, subject: Arc<str>, until: u64, result: Result<Found, ReadError> },
+    Epoch(Result<Epoch, NotReady>),
+    Ticked,
+}
+
+impl Bus {
+    /// Opens what waits to be opened: exact subjects many at a time, patterns one by one.
+    pub(super) fn open_next(&mut self) {
+        if self.epoch.is_none() || self.to_open.is_empty() {
+            return;
+        }
+        self.metrics.opens.add(self.to_open.len() as u64);
+        let to_open = std::mem::take(&mut self.to_open);
+        for round in self.rounds(to_open) {
+            self.open(round);
+        }
+    }
+
+    fn open(&mut self, round: Vec<SourceId>) {
+        let round: Vec<_> = round.into_iter().filter(|id| self.source(*id).is_some()).collect();
+        let filters: Vec<String> = round.iter().map(|id| self.sources[id.slot].topic.subject.clone()).collect();
+        let replay = self.replay.clone();
+        self.reads.push(
+            async move {
+                let filters: Vec<&str> = filters.iter().map(String::as_str).collect();
+                let result = replay.last_values(&filters).await;
+                if result.as_ref().is_err_and(|error| *error != ReadError::TooWide) {
+                    tokio::time::sleep(RETRY).await;
+                }
+                Done::Opened { sources: round, result }
+            }
+            .boxed(),
+        );
+    }
+
+    /// Groups of sources that one request can read, each as it is opened now.
+    fn rounds(&self, slots: Vec<usize>) -> Vec<Vec<SourceId>> {
+        let id = |slot: &usize| SourceId { slot: *slot, opening: self.sources[*slot].opening };
+        let (patterns, exact): (Vec<usize>, Vec<usize>) =
+            slots.into_iter().partition(|slot| self.sources[*slot].is_pattern());
+        let mut rounds: Vec<Vec<_>> = exact.chunks(FILTERS).map(|some| some.iter().map(id).collect()).collect();
+        rounds.extend(patterns.iter().map(|slot| vec![id(slot)]));
+        rounds
+    }
+
+    pub(super) fn source(&mut self, id: SourceId) -> Option<&mut Source> {
+        self.sources.get_mut(id.slot).filter(|found| found.opening == id.opening)
+    }
+
+    pub(super) fn on_read(&mut self, done: Done) {
+        match done {
+            Done::Opened { sources, result } => match result {
+                Ok(values) => self.on_opened(&sources, values),
+                Err(ReadError::TooWide) if sources.len() == 1 => self.refuse(sources[0]),
+                Err(ReadError::TooWide) => {
+                    // Exact subjects whose values together are more than one answer holds.
+                    let (some, others) = sources.split_at(sources.len() / 2);
+                    self.open(some.to_vec());
+                    self.open(others.to_vec());
+                }
+                Err(error) => {
+                    tracing::warn!(%error, feeds = sources.len(), "cannot open feeds yet");
+                    for source in sources {
+                        if self.source(source).is_some() {
+                            self.to_open.push(source.slot);
+                        }
+                    }
+                }
+            },
+            Done::Verified { sources, result } => self.on_verified(sources, result),
+            Done::Filled { source, subject, until, result } => {
+                let mut steps = std::mem::take(&mut self.steps);
+                match (self.source(source), result) {
+                    (None, _) => {}
+                    (Some(filled), Ok(found)) => {
+                        let count = found.messages.len() as u64;
+                        filled.machine.filled(&subject, found.messages, found.kept_from, &mut steps);
+                        self.metrics.fills.add(count);
+                        self.take_steps(source.slot, steps);
+                    }
+                    (Some(_), Err(error)) => {
+                        tracing::warn!(%error, subject = &*subject, "cannot fill a hole yet");
+                        self.fill(source, subject, until, RETRY);
+                    }
+                }
+            }
+            Done::Epoch(epoch) => self.on_epoch(epoch),
+            Done::Ticked => {}
+        }
+    }
+
+    fn on_opened(&mut self, sources: &[SourceId], values: LastValues) {
+        let mut by_subject: HashMap<&str, Vec<&Stored>> = HashMap::new();
+        for message in &values.messages {
+            by_subject.entry(&message.subject).or_default().push(message);
+        }
+        for &id in sources {
+            let Some(source) = self.source(id) else {
+                continue;
+            };
+            let snapshot: Vec<Stored> = if source.is_pattern() {
+                values.messages.clone()
+            } else {
+                by_subject.get(&*source.topic.subject).into_iter().flatten().copied().cloned().collect()
+            };
+            if source.is_pattern() && snapshot.len() > self.config.limits.pattern_subjects {
+                self.refuse(id);
+                continue;
+            }
+            let mut steps = std::mem::take(&mut self.steps);
+            self.sources[id.slot].machine.opened(values.up_to, &snapshot, &mut steps);
+            for message in snapshot {
+                if let Some(publication) = self.publication(id.slot, message) {
+                    self.sources[id.slot].remember(&publication);
+                }
+            }
+            for member in self.sources[id.slot].members.clone() {
+                self.say_opened(id.slot, member);
+            }
+            self.take_steps(id.slot, steps);
+        }
+    }
+
+    pub(super) fn fill(&mut self, source: SourceId, subject: Arc<str>, until: u64, pause: Duration) {
+        let Some(after) = self.source(source).map(|found| found.machine.have(&subject)) else {
+            return;
+        };
+        let replay = self.replay.clone();
+        self.reads.push(
+            async move {
+                tokio::time::sleep(pause).await;
+                let result = replay.between(&subject, after, until).await;
+                Done::Filled { source, subject, until, result }
+            }
+            .boxed(),
+        );
+    }
+
+    /// Messages may have been lost: asks the stream for the last of each subject, and fills.
+    pub(super) fn verify_all(&mut self) {
+        let live = self.sources.iter().filter(|(_, source)| source.machine.is_live());
+        let live: Vec<usize> = live.map(|(index, _)| index).collect();
+        for round in self.rounds(live) {
+            self.verify(round, Duration::ZERO);
+        }
+    }
+
+    fn verify(&mut self, round: Vec<SourceId>, pause: Duration) {
+        let round: Vec<_> = round.into_iter().filter(|source| self.source(*source).is_some()).collect();
+        let subjects: HashSet<String> = round.iter().map(|id| self.sources[id.slot].topic.subject.clone()).collect();
+        let replay = self.replay.clone();
+        self.reads.push(
+            async move {
+                tokio::time::sleep(pause).await;
+                let filters: Vec<&str> = subjects.iter().map(String::as_str).collect();
+                let result = replay.last_values(&filters).await;
+                Done::Verified { sources: round, result }
+            }
+            .boxed(),
+        );
+    }
+
+    fn on_verified(&mut self, sources: Vec<SourceId>, result: Result<LastValues, ReadError>) {
+        let values = match result {
+            Ok(values) => values,
+            Err(ReadError::TooWide) => return,
+            Err(error) => {
+                tracing::warn!(%error, feeds = sources.len(), "cannot verify feeds yet");
+                self.verify(sources, RETRY);
+                return;
+            }
+        };
+        for source in sources {
+            let Some(found) = self.source(source) else {
+                continue;
+            };
+            let exact = (!found.is_pattern()).then(|| found.topic.subject.clone());
+            let mut steps = Vec::new();
+            for message in &values.messages {
+                if exact.as_deref().is_none_or(|exact| *exact == *message.subject) {
+                    found.machine.verified(&message.subject, message.seq, &mut steps);
+                }
+            }
+            self.take_steps(source.slot, steps);
+        }
+    }
+
+    pub(super) fn ask_epoch(&mut self) {
+        let (context, config) = (self.context.clone(), self.config.clone());
+        self.reads.push(async move { Done::Epoch(nats::epoch(&context, &config).await) }.boxed());
+    }
+
+    fn on_epoch(&mut self, answer: Result<Epoch, NotReady>) {
+        let epoch = match answer {
+            Ok(epoch) => epoch,
+            Err(why) => {
+                self.say_ready(Readiness::NotReady(why));
+                return;
+            }
+        };
+        if self.epoch.is_some_and(|known| known != epoch) {
+            tracing::warn!(%epoch, "the stream is another one: every feed is opened again");
+            self.metrics.epoch_changes.add(1);
+            for (slot, source) in &mut self.sources {
+                self.openings += 1;
+                source.reopen(self.openings);
+                if !self.to_open.contains(&slot) {
+                    self.to_open.push(slot);
+                }
+            }
+        }
+        self.epoch = Some(epoch);
+        self.say_ready(Readiness::Ready);
+    }
+}

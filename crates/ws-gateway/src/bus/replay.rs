@@ -1,0 +1,316 @@
+//! Reads the stream back by Direct Get, and proves how far it has been read.
+//!
+//! Runs on a connection of its own, so that long answers never stand before live messages.
+//! Only the barrier goes over the live connection: it must follow our SUB on the same path.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use async_nats::{Client, HeaderMap, Message, Request, header};
+use futures_util::StreamExt;
+use serde::Deserialize;
+use tokio::sync::Semaphore;
+
+use super::feed::Stored;
+use crate::{config::Config, metrics::BusMetrics};
+
+/// Messages asked for in one batch.
+const BATCH: usize = 1000;
+
+/// How long to wait before a replica that lags behind the leader is asked again.
+const LAG: Duration = Duration::from_millis(5);
+
+/// What a read of last values is called in errors.
+const LAST_VALUES: &str = "last values";
+
+/// End of a batch (ADR-31). The client library has no name for this status.
+const END_OF_BATCH: u16 = 204;
+
+/// The request has no answer that the server is willing to give: too many subjects.
+const TOO_WIDE: u16 = 413;
+
+/// No publish can ever be the next after this sequence, so the leader always refuses it – and says
+/// in the refusal which sequence is its last.
+const NEVER: u64 = u64::MAX - 1;
+
+/// The server's code for a refused expectation.
+const WRONG_LAST_SEQUENCE: u64 = 10_071;
+
+/// Why the stream could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ReadError {
+    /// More subjects match than Direct Get reads at once. Final.
+    #[error("the filter matches too many subjects")]
+    TooWide,
+    /// Nobody answered: no leader, no stream, or no connection.
+    #[error("no answer to {0}")]
+    NoAnswer(&'static str),
+    /// Nothing is stored where it was asked for.
+    #[error("nothing found for {0}")]
+    NotFound(&'static str),
+    /// The server said something we do not understand.
+    #[error("unexpected answer to {0}: {1}")]
+    Unexpected(&'static str, String),
+}
+
+/// The last message of every subject, and how far that is true.
+#[derive(Debug)]
+pub(crate) struct LastValues {
+    pub(crate) messages: Vec<Stored>,
+    /// The last sequence that the answering replica had applied.
+    pub(crate) up_to: u64,
+}
+
+/// What the stream still has of one subject, and from which sequence on it has everything of it.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) messages: Vec<Stored>,
+    pub(crate) kept_from: u64,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Replay {
+    live: Client,
+    reader: Client,
+    config: Arc<Config>,
+    metrics: Arc<BusMetrics>,
+    /// Bounds the requests under way.
+    permits: Semaphore,
+}
+
+#[derive(Deserialize)]
+struct StreamInfo {
+    state: StreamState,
+    config: StreamLimits,
+}
+
+#[derive(Deserialize)]
+struct StreamLimits {
+    /// -1 or 0 for no such limit.
+    #[serde(default)]
+    max_msgs_per_subject: i64,
+}
+
+#[derive(Deserialize)]
+struct StreamState {
+    first_seq: u64,
+}
+
+#[derive(Deserialize)]
+struct Refusal {
+    error: RefusalError,
+}
+
+#[derive(Deserialize)]
+struct RefusalError {
+    err_code: u64,
+    description: String,
+}
+
+impl Replay {
+    pub(crate) fn new(live: Client, reader: Client, config: Arc<Config>, metrics: Arc<BusMetrics>) -> Self {
+        Self { permits: Semaphore::new(config.feeds.direct_gets), live, reader, config, metrics }
+    }
+
+    /// The leader's last sequence, asked on the live connection behind every SUB sent before.
+    ///
+    /// # Errors
+    /// [`ReadError::NoAnswer`] without a leader, [`ReadError::Unexpected`] if it took the message.
+    pub(crate) async fn barrier(&self) -> Result<u64, ReadError> {
+        self.metrics.barriers.add(1);
+        let mut headers = HeaderMap::new();
+        headers.insert(header::NATS_EXPECTED_LAST_SEQUENCE, NEVER.to_string().as_str());
+        let request = Request::new().headers(headers).timeout(Some(self.config.nats.request_timeout));
+        let subject = self.config.stream.barrier_subject.clone();
+        let result = match self.live.send_request(subject, request).await {
+            Ok(answer) => parse_barrier(&answer.payload),
+            Err(_) => Err(ReadError::NoAnswer("barrier")),
+        };
+        if result.is_err() {
+            self.metrics.barrier_errors.add(1);
+        }
+        result
+    }
+
+    /// The last message of every subject that `filters` match, from a replica that has at least
+    /// everything the leader had when this was called.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub(crate) async fn last_values(&self, filters: &[&str]) -> Result<LastValues, ReadError> {
+        let _permit = self.permits.acquire().await.expect("never closed");
+        let barrier = self.barrier().await?;
+        let mut asked = filters.to_vec();
+        // There is always a tick, so "nothing matches" still tells how far the replica is.
+        asked.push(&self.config.stream.tick_subject);
+        loop {
+            let request = serde_json::json!({ "multi_last": asked, "batch": BATCH + 25 }).to_string();
+            let mut answer = match self.direct_get(LAST_VALUES, &request).await {
+                // The tick may be the one subject too many. Where so many match, it is not needed.
+                Err(ReadError::TooWide) if asked.len() > filters.len() => {
+                    asked.truncate(filters.len());
+                    continue;
+                }
+                answer => answer?,
+            };
+            if answer.up_to >= barrier {
+                let tick = &self.config.stream.tick_subject;
+                answer.messages.retain(|message| *message.subject != **tick);
+                return Ok(answer);
+            }
+            self.metrics.open_retries.add(1);
+            tokio::time::sleep(LAG).await;
+        }
+    }
+
+    /// The messages of one exact subject with `after` < sequence <= `until`, as far as the stream
+    /// still has them.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub(crate) async fn between(&self, subject: &str, after: u64, until: u64) -> Result<Found, ReadError> {
+        let _permit = self.permits.acquire().await.expect("never closed");
+        let mut messages: Vec<Stored> = Vec::new();
+        let mut next = after + 1;
+        let mut stale = 0;
+        while next <= until {
+            let request = serde_json::json!({ "seq": next, "next_by_subj": subject, "batch": BATCH }).to_string();
+            let answer = match self.direct_get("messages", &request).await {
+                Ok(answer) => answer.messages,
+                Err(ReadError::NotFound(_)) => Vec::new(),
+                Err(error) => return Err(error),
+            };
+            let reached = answer.last().map(|message| message.seq);
+            messages.extend(answer.into_iter().filter(|message| message.seq <= until));
+            match reached {
+                Some(seq) => next = seq + 1,
+                // A replica that lags does not have them yet. The leader has: they were announced.
+                None if stale < 20 => {
+                    stale += 1;
+                    tokio::time::sleep(LAG).await;
+                }
+                None => break,
+            }
+        }
+        // Asked afterwards: a read that begins below the first message begins at it, without a word.
+        let StreamInfo { state, config } = self.stream_info().await?;
+        let kept_from = match (usize::try_from(config.max_msgs_per_subject), messages.first()) {
+            // As many as the subject may keep: it may have had more before them.
+            (Ok(most @ 1..), Some(first)) if messages.len() >= most => first.seq.max(state.first_seq),
+            _ => state.first_seq,
+        };
+        Ok(Found { messages, kept_from })
+    }
+
+    /// What the stream keeps, by its leader.
+    async fn stream_info(&self) -> Result<StreamInfo, ReadError> {
+        let subject = format!("$JS.API.STREAM.INFO.{}", self.config.stream.name);
+        let request = Request::new().timeout(Some(self.config.nats.request_timeout));
+        let answer = self.reader.send_request(subject, request).await;
+        let answer = answer.map_err(|_| ReadError::NoAnswer("stream info"))?;
+        serde_json::from_slice(&answer.payload).map_err(|error| ReadError::Unexpected("stream info", error.to_string()))
+    }
+
+    /// One request and all its answers.
+    async fn direct_get(&self, what: &'static str, request: &str) -> Result<LastValues, ReadError> {
+        self.metrics.direct_gets.add(1);
+        let result = tokio::time::timeout(self.config.nats.request_timeout, self.collect(what, request)).await;
+        let result = result.unwrap_or(Err(ReadError::NoAnswer(what)));
+        if result.is_err() {
+            self.metrics.direct_get_errors.add(1);
+        }
+        result
+    }
+
+    async fn collect(&self, what: &'static str, request: &str) -> Result<LastValues, ReadError> {
+        let gone = |_| ReadError::NoAnswer(what);
+        let inbox = self.reader.new_inbox();
+        let mut answers = self.reader.subscribe(inbox.clone()).await.map_err(|_| ReadError::NoAnswer(what))?;
+        let subject = format!("$JS.API.DIRECT.GET.{}", self.config.stream.name);
+        let request = request.to_owned().into();
+        self.reader.publish_with_reply(subject, inbox, request).await.map_err(gone)?;
+        let mut names = HashMap::new();
+        let mut messages = Vec::new();
+        while let Some(answer) = answers.next().await {
+            match answer.status.map(|status| status.as_u16()) {
+                // The answer's Nats-Last-Sequence is the one before it in this batch, not in the chain.
+                None => messages.extend(stored(&answer, &mut names).map(|found| Stored { last: None, ..found })),
+                Some(END_OF_BATCH) => {
+                    let headers = answer.headers.as_ref();
+                    let up_to = headers.and_then(|headers| number(headers, "Nats-UpTo-Sequence")).unwrap_or(0);
+                    let pending = headers.and_then(|headers| number(headers, "Nats-Num-Pending")).unwrap_or(0);
+                    if what == LAST_VALUES && pending > 0 {
+                        // Cut short by the server's limit in bytes: incomplete is as good as too wide.
+                        return Err(ReadError::TooWide);
+                    }
+                    return Ok(LastValues { messages, up_to });
+                }
+                Some(TOO_WIDE) => return Err(ReadError::TooWide),
+                Some(404) => return Err(ReadError::NotFound(what)),
+                Some(503) => return Err(ReadError::NoAnswer(what)),
+                Some(status) => return Err(ReadError::Unexpected(what, status.to_string())),
+            }
+        }
+        Err(ReadError::NoAnswer(what))
+    }
+}
+
+fn parse_barrier(answer: &[u8]) -> Result<u64, ReadError> {
+    let unexpected = || ReadError::Unexpected("barrier", String::from_utf8_lossy(answer).chars().take(200).collect());
+    let refusal: Refusal = serde_json::from_slice(answer).map_err(|_| unexpected())?;
+    if refusal.error.err_code != WRONG_LAST_SEQUENCE {
+        return Err(unexpected());
+    }
+    let last = refusal.error.description.rsplit(' ').next().and_then(|number| number.parse().ok());
+    last.ok_or_else(unexpected)
+}
+
+fn number(headers: &HeaderMap, name: &'static str) -> Option<u64> {
+    headers.get(name)?.as_str().parse().ok()
+}
+
+/// A message that was read back, or republished live: both carry the same headers.
+pub(super) fn stored(message: &Message, subjects: &mut HashMap<Box<str>, Arc<str>>) -> Option<Stored> {
+    let headers = message.headers.as_ref()?;
+    let name = headers.get(header::NATS_SUBJECT)?.as_str();
+    let subject = match subjects.get(name) {
+        Some(subject) => subject.clone(),
+        None => {
+            let subject: Arc<str> = name.into();
+            subjects.insert(name.into(), subject.clone());
+            subject
+        }
+    };
+    let seq = headers.get(header::NATS_SEQUENCE)?.as_str().parse().ok()?;
+    let last = headers.get(header::NATS_LAST_SEQUENCE).and_then(|last| last.as_str().parse().ok());
+    let time = headers.get(header::NATS_TIME_STAMP)?.as_str();
+    let ts_ms = async_nats::datetime::parse_rfc3339(time).ok()?.unix_timestamp_nanos() / 1_000_000;
+    let is_marker = headers.get(header::NATS_MARKER_REASON).is_some();
+    Some(Stored {
+        subject,
+        seq,
+        last,
+        ts_ms: i64::try_from(ts_ms).ok()?,
+        // Copied: the message is a slice of the connection's read buffer and would keep all of it.
+        payload: (!is_marker).then(|| bytes::Bytes::copy_from_slice(&message.payload)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_last_sequence_out_of_the_refusal() {
+        let answer = br#"{"error":{"code":400,"err_code":10071,"description":"wrong last sequence: 4711"},"stream":"ODIN","seq":0}"#;
+        assert_eq!(parse_barrier(answer), Ok(4711));
+    }
+
+    #[test]
+    fn does_not_take_an_acknowledgement_for_a_barrier() {
+        assert!(parse_barrier(br#"{"stream":"ODIN","seq":12}"#).is_err());
+        assert!(parse_barrier(b"").is_err());
+        let other = br#"{"error":{"code":503,"err_code":10077,"description":"maximum messages exceeded 12"}}"#;
+        assert!(parse_barrier(other).is_err());
+    }
+}

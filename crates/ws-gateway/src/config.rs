@@ -1,0 +1,376 @@
+//! The configuration that the gateway can use: every value parsed, every combination checked.
+//!
+//! It is built by a pure function, [`build`], from what was typed, the environment and a file: a flag beats an `ODIN_*`
+//! variable, which beats the TOML file, which beats the default. All bad values are reported at once, each with where it came from. The one table of
+//! [`OPTIONS`] drives the flags, the variables, the file's keys, the printed configuration and the manual; what is not
+//! in the table is an error, so that a misspelt option never goes unnoticed.
+
+mod build;
+mod check;
+pub mod defaults;
+mod nats;
+mod options;
+mod render;
+mod value;
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+pub use build::{ConfigError, Inputs, Problem, Source, build};
+pub use nats::{Credentials, Nats, Secret, Tls};
+pub use options::{CONFIG_VARIABLE, OPTIONS, Opt};
+pub use render::{annotated_toml, by_table, markdown_table, to_json, to_toml};
+
+use crate::rules::Rules;
+use defaults as default;
+
+/// Everything that can be set, valid and complete. [`Config::default`] works with a local NATS server.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Where clients connect.
+    pub listen: SocketAddr,
+    /// Where probes and metrics are served. Never the public address.
+    pub admin_listen: SocketAddr,
+    /// Path of the WebSocket endpoint, beginning with `/`.
+    pub path: String,
+    /// Threads that hold connections.
+    pub shards: NonZeroUsize,
+    /// How to reach NATS.
+    pub nats: Nats,
+    /// The stream that publications live in.
+    pub stream: Stream,
+    /// The stream of topics whose last value is kept for ever.
+    pub state_stream: StateStream,
+    /// The stream of revocations and the like.
+    pub control_stream: ControlStream,
+    /// What a client may do at most.
+    pub limits: Limits,
+    /// How dead and idle connections are found.
+    pub heartbeat: Heartbeat,
+    /// What a pod keeps for each feed.
+    pub feeds: Feeds,
+    /// Options of client sockets.
+    pub sockets: Sockets,
+    /// How the gateway stops.
+    pub drain: Drain,
+    /// What is logged and how.
+    pub log: Log,
+    /// Which channel leads to which subject.
+    pub rules: Rules,
+}
+
+/// The stream of publications, as `provision` creates and verifies it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stream {
+    /// Its name.
+    pub name: String,
+    /// The subjects it stores.
+    pub subjects: Vec<String>,
+    /// The first token of republished messages: `odin.x` goes live as `live.odin.x`.
+    pub live_prefix: String,
+    /// Subject of the barrier: a publish there is always rejected, and the rejection tells the leader's last sequence.
+    pub barrier_subject: String,
+    /// Subject of the tick: at least one message is always stored there.
+    pub tick_subject: String,
+    /// Copies of each message, 1 to 5.
+    pub replicas: usize,
+    /// How long a message is kept; the longest absence of a client that can be bridged.
+    pub max_age: Duration,
+    /// Bytes kept, per replica.
+    pub max_bytes: usize,
+    /// Messages kept for each subject; `None` for no such limit.
+    pub max_messages_per_subject: Option<usize>,
+    /// Largest message that the stream takes, in bytes, headers included.
+    pub max_message_bytes: usize,
+    /// How long the stream remembers the id of a message to drop duplicates.
+    pub duplicate_window: Duration,
+}
+
+impl Stream {
+    /// The core subject on which messages of `subject` are republished.
+    pub fn live_subject(&self, subject: &str) -> String {
+        format!("{}.{subject}", self.live_prefix)
+    }
+}
+
+/// The stream of topics that need a snapshot for ever: one message for each subject, no age limit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateStream {
+    /// Its name.
+    pub name: String,
+    /// The subjects it stores.
+    pub subjects: Vec<String>,
+    /// Bytes kept, per replica.
+    pub max_bytes: usize,
+}
+
+/// The control stream: one message for each subject, as long as a token lives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ControlStream {
+    /// Its name.
+    pub name: String,
+    /// The subjects it stores.
+    pub subjects: Vec<String>,
+    /// The longest life of a token.
+    pub max_age: Duration,
+    /// Bytes kept, per replica.
+    pub max_bytes: usize,
+}
+
+/// What a client, or all of them, may do at most.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections of this process.
+    pub connections: usize,
+    /// Handshakes in progress, of this process.
+    pub handshakes: usize,
+    /// From accept to the end of the handshake.
+    pub handshake_timeout: Duration,
+    /// Bytes of a request's head.
+    pub header_bytes: usize,
+    /// Bytes of one message from a client, all its fragments together.
+    pub message_bytes: usize,
+    /// Fragments of one message from a client.
+    pub message_fragments: u32,
+    /// Subscriptions of one connection.
+    pub subscriptions_per_connection: usize,
+    /// Channels named in one message from a client.
+    pub channels_per_message: usize,
+    /// Bytes of a publication's payload; larger ones are counted and dropped.
+    pub payload_bytes: usize,
+    /// Subjects that a pattern may cover.
+    pub pattern_subjects: usize,
+    /// Invalid messages after which a connection is closed.
+    pub strikes: u32,
+    /// Pings of a client that are answered each second.
+    pub pings_per_second: u32,
+    /// Messages that a client may send each second; more are refused.
+    pub messages_per_second: u32,
+}
+
+/// How dead and idle connections are found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heartbeat {
+    /// Time between two pings to a client.
+    pub interval: Duration,
+    /// A client that has sent nothing at all for so long is gone.
+    pub timeout: Duration,
+    /// A client whose socket has taken nothing for so long, while something waited for it, does not read.
+    pub not_reading_timeout: Duration,
+    /// A connection without a subscription may stay for so long.
+    pub idle_timeout: Duration,
+}
+
+/// What a pod keeps and asks for, for its feeds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Feeds {
+    /// How long a feed stays open after its last subscriber has left.
+    pub linger: Duration,
+    /// Recent publications kept for one feed, in bytes.
+    pub ring_bytes: usize,
+    /// The same for all feeds together.
+    pub ring_total_bytes: usize,
+    /// How long the opening of a feed may take before its subscribers hear that it is unavailable.
+    pub open_timeout: Duration,
+    /// Direct Get requests in flight.
+    pub direct_gets: usize,
+    /// Bytes waiting in the queue from the bus to one shard.
+    pub shard_queue_bytes: usize,
+    /// Least time between two rounds of writing under load.
+    pub turn_interval: Duration,
+}
+
+/// Options of client sockets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sockets {
+    /// `SO_SNDBUF`; `None` leaves it to the kernel.
+    pub send_buffer_bytes: Option<usize>,
+    /// `SO_RCVBUF`; `None` leaves it to the kernel.
+    pub receive_buffer_bytes: Option<usize>,
+    /// `TCP_NOTSENT_LOWAT`; `None` leaves it to the kernel.
+    pub notsent_lowat_bytes: Option<usize>,
+    /// `TCP_USER_TIMEOUT`: how long sent bytes may stay unacknowledged.
+    pub user_timeout: Duration,
+    /// Connections the kernel holds ready to accept, for each shard.
+    pub backlog: u32,
+}
+
+/// How the gateway stops.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drain {
+    /// Not ready, but still serving: time for the load balancer to notice.
+    pub pause: Duration,
+    /// Then the connections are closed at moments spread over this window.
+    pub window: Duration,
+}
+
+/// What is logged and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// A level (`error`, `warn`, `info`, `debug`, `trace`), or directives such as `info,ws_gateway=debug`.
+    pub level: String,
+    /// One of two shapes.
+    pub format: LogFormat,
+}
+
+/// The shape of log lines.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// One JSON object for each line.
+    Json,
+    /// For a person at a terminal.
+    Text,
+}
+
+impl LogFormat {
+    /// As written in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            LogFormat::Json => "json",
+            LogFormat::Text => "text",
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        let stream = Stream::default();
+        let rules = Rules::new(Rules::default_sources(), &stream.subjects, &stream.reserved());
+        Config {
+            listen: default::LISTEN,
+            admin_listen: default::ADMIN_LISTEN,
+            path: default::PATH.to_owned(),
+            shards: default::shards(),
+            nats: Nats::default(),
+            stream,
+            state_stream: StateStream::default(),
+            control_stream: ControlStream::default(),
+            limits: Limits::default(),
+            heartbeat: Heartbeat::default(),
+            feeds: Feeds::default(),
+            sockets: Sockets::default(),
+            drain: Drain::default(),
+            log: Log::default(),
+            rules: rules.expect("the default rules are checked by a test"),
+        }
+    }
+}
+
+impl Stream {
+    /// Subjects within the stream that no channel may lead to.
+    pub(crate) fn reserved(&self) -> Vec<&str> {
+        vec![&self.barrier_subject, &self.tick_subject]
+    }
+}
+
+impl Default for Stream {
+    fn default() -> Stream {
+        Stream {
+            name: default::STREAM_NAME.to_owned(),
+            subjects: vec![default::STREAM_SUBJECT.to_owned()],
+            live_prefix: default::LIVE_PREFIX.to_owned(),
+            barrier_subject: default::BARRIER_SUBJECT.to_owned(),
+            tick_subject: default::TICK_SUBJECT.to_owned(),
+            replicas: default::STREAM_REPLICAS,
+            max_age: default::STREAM_MAX_AGE,
+            max_bytes: default::STREAM_MAX_BYTES,
+            max_messages_per_subject: None,
+            max_message_bytes: default::STREAM_MAX_MESSAGE_BYTES,
+            duplicate_window: default::DUPLICATE_WINDOW,
+        }
+    }
+}
+
+impl Default for StateStream {
+    fn default() -> StateStream {
+        StateStream {
+            name: default::STATE_STREAM_NAME.to_owned(),
+            subjects: vec![default::STATE_STREAM_SUBJECT.to_owned()],
+            max_bytes: default::STATE_STREAM_MAX_BYTES,
+        }
+    }
+}
+
+impl Default for ControlStream {
+    fn default() -> ControlStream {
+        ControlStream {
+            name: default::CONTROL_STREAM_NAME.to_owned(),
+            subjects: vec![default::CONTROL_STREAM_SUBJECT.to_owned()],
+            max_age: default::CONTROL_STREAM_MAX_AGE,
+            max_bytes: default::CONTROL_STREAM_MAX_BYTES,
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            connections: default::CONNECTIONS,
+            handshakes: default::HANDSHAKES,
+            handshake_timeout: default::HANDSHAKE_TIMEOUT,
+            header_bytes: default::HEADER_BYTES,
+            message_bytes: default::MESSAGE_BYTES,
+            message_fragments: default::MESSAGE_FRAGMENTS,
+            subscriptions_per_connection: default::SUBSCRIPTIONS_PER_CONNECTION,
+            channels_per_message: default::CHANNELS_PER_MESSAGE,
+            payload_bytes: default::PAYLOAD_BYTES,
+            pattern_subjects: default::PATTERN_SUBJECTS,
+            strikes: default::STRIKES,
+            pings_per_second: default::PINGS_PER_SECOND,
+            messages_per_second: default::MESSAGES_PER_SECOND,
+        }
+    }
+}
+
+impl Default for Heartbeat {
+    fn default() -> Heartbeat {
+        Heartbeat {
+            interval: default::HEARTBEAT_INTERVAL,
+            timeout: default::HEARTBEAT_TIMEOUT,
+            not_reading_timeout: default::NOT_READING_TIMEOUT,
+            idle_timeout: default::IDLE_TIMEOUT,
+        }
+    }
+}
+
+impl Default for Feeds {
+    fn default() -> Feeds {
+        Feeds {
+            linger: default::FEED_LINGER,
+            ring_bytes: default::RING_BYTES,
+            ring_total_bytes: default::RING_TOTAL_BYTES,
+            open_timeout: default::FEED_OPEN_TIMEOUT,
+            direct_gets: default::DIRECT_GETS,
+            shard_queue_bytes: default::SHARD_QUEUE_BYTES,
+            turn_interval: default::TURN_INTERVAL,
+        }
+    }
+}
+
+impl Default for Sockets {
+    fn default() -> Sockets {
+        Sockets {
+            send_buffer_bytes: None,
+            receive_buffer_bytes: None,
+            notsent_lowat_bytes: Some(default::NOTSENT_LOWAT_BYTES),
+            user_timeout: default::USER_TIMEOUT,
+            backlog: default::BACKLOG,
+        }
+    }
+}
+
+impl Default for Drain {
+    fn default() -> Drain {
+        Drain { pause: default::DRAIN_PAUSE, window: default::DRAIN_WINDOW }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Log {
+        Log { level: default::LOG_LEVEL.to_owned(), format: default::LOG_FORMAT }
+    }
+}

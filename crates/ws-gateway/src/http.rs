@@ -1,0 +1,161 @@
+//! The public routes. There is one: the WebSocket handshake (RFC 6455 §4.2), on `path`.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::{
+    Extension, Router,
+    extract::Request,
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header},
+    response::{IntoResponse, Response},
+    routing::any,
+};
+use fastwebsockets::upgrade::{UpgradeFut, is_upgrade_request, upgrade};
+use odin_protocol::{JSON_PROTOCOL, MSGPACK_PROTOCOL, codec::Codec};
+
+use crate::{config::Config, metrics::HandshakeRefusal};
+
+/// How long a client should wait before it tries a full gateway again.
+const RETRY_AFTER_S: &str = "5";
+
+#[derive(Debug)]
+enum State {
+    /// No request has been answered yet.
+    Open,
+    Upgrade(UpgradeFut, Codec),
+    Refused(HandshakeRefusal),
+}
+
+/// Carries the outcome of a handshake from the handler back to the acceptor.
+#[derive(Debug, Clone)]
+pub(crate) struct Handover {
+    state: Arc<Mutex<State>>,
+    is_full: bool,
+}
+
+impl Handover {
+    /// `is_full`: the gateway has no room, and says so in HTTP.
+    pub(crate) fn new(is_full: bool) -> Self {
+        Self { state: Arc::new(Mutex::new(State::Open)), is_full }
+    }
+
+    fn put(&self, state: State) {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
+    }
+
+    /// The upgrade that was agreed on.
+    ///
+    /// # Errors
+    /// There is none: why the client was refused, or that it left without a word.
+    pub(crate) fn take(&self) -> Result<(UpgradeFut, Codec), HandshakeRefusal> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        match std::mem::replace(&mut *state, State::Open) {
+            State::Upgrade(upgrade, codec) => Ok((upgrade, codec)),
+            State::Refused(refusal) => Err(refusal),
+            State::Open => Err(HandshakeRefusal::NotFound),
+        }
+    }
+}
+
+/// The router of every connection. Each request carries a [`Handover`] among its extensions.
+pub(crate) fn router(config: &Config) -> Router {
+    Router::new().route(&config.path, any(handshake))
+}
+
+async fn handshake(Extension(handover): Extension<Handover>, mut request: Request) -> Response {
+    let refuse = |refusal, status: StatusCode, why: &'static str| {
+        handover.put(State::Refused(refusal));
+        (status, why).into_response()
+    };
+    if handover.is_full {
+        let mut response =
+            refuse(HandshakeRefusal::Capacity, StatusCode::SERVICE_UNAVAILABLE, "no room for another connection");
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_S));
+        return response;
+    }
+    if let Err((status, why)) = check(&request) {
+        let mut response = refuse(HandshakeRefusal::BadRequest, status, why);
+        if status == StatusCode::METHOD_NOT_ALLOWED {
+            // RFC 9110 §15.5.6
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET"));
+        }
+        if status == StatusCode::UPGRADE_REQUIRED {
+            // RFC 6455 §4.4
+            let headers = response.headers_mut();
+            headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+            headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+            headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        }
+        return response;
+    }
+    let Ok((codec, chosen)) = choose_protocol(request.headers()) else {
+        return refuse(
+            HandshakeRefusal::BadRequest,
+            StatusCode::BAD_REQUEST,
+            "none of the offered sub-protocols is known",
+        );
+    };
+    let Ok((response, upgrade)) = upgrade(&mut request) else {
+        return refuse(HandshakeRefusal::BadRequest, StatusCode::BAD_REQUEST, "not a WebSocket handshake");
+    };
+    handover.put(State::Upgrade(upgrade, codec));
+    let mut response = response.into_response();
+    if let Some(name) = chosen {
+        response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(name));
+    }
+    response
+}
+
+/// The conditions of RFC 6455 §4.2.1, and no body, which could smuggle a second request.
+fn check(request: &Request) -> Result<(), (StatusCode, &'static str)> {
+    let headers = request.headers();
+    if request.method() != Method::GET {
+        return Err((StatusCode::METHOD_NOT_ALLOWED, "the handshake is a GET"));
+    }
+    if request.version() != Version::HTTP_11 {
+        return Err((StatusCode::BAD_REQUEST, "the handshake needs HTTP/1.1"));
+    }
+    if headers.contains_key(header::CONTENT_LENGTH) || headers.contains_key(header::TRANSFER_ENCODING) {
+        return Err((StatusCode::BAD_REQUEST, "the handshake has no body"));
+    }
+    if !is_upgrade_request(request) {
+        return Err((StatusCode::UPGRADE_REQUIRED, "this is a WebSocket endpoint"));
+    }
+    match only(headers, &header::SEC_WEBSOCKET_VERSION) {
+        Some("13") => {}
+        _ => return Err((StatusCode::UPGRADE_REQUIRED, "the handshake needs Sec-WebSocket-Version 13")),
+    }
+    match only(headers, &header::SEC_WEBSOCKET_KEY) {
+        Some(key) if is_nonce(key) => Ok(()),
+        _ => Err((StatusCode::BAD_REQUEST, "the handshake needs one Sec-WebSocket-Key of 16 bytes")),
+    }
+}
+
+/// The value of a header that must be there once.
+fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next()?.to_str().ok()?;
+    values.next().is_none().then_some(first.trim())
+}
+
+/// 16 bytes in base64: 22 characters and two of padding.
+fn is_nonce(key: &str) -> bool {
+    key.len() == 24
+        && key.ends_with("==")
+        && key[..22].bytes().all(|b| b.is_ascii_alphanumeric() || b == b'+' || b == b'/')
+}
+
+/// The first sub-protocol of the client's list that we speak; JSON when it offers none at all.
+fn choose_protocol(headers: &HeaderMap) -> Result<(Codec, Option<&'static str>), ()> {
+    let mut offered = false;
+    for value in headers.get_all(header::SEC_WEBSOCKET_PROTOCOL) {
+        for name in value.to_str().map_err(|_| ())?.split(',').map(str::trim) {
+            offered = true;
+            match name {
+                JSON_PROTOCOL => return Ok((Codec::Json, Some(JSON_PROTOCOL))),
+                MSGPACK_PROTOCOL => return Ok((Codec::MsgPack, Some(MSGPACK_PROTOCOL))),
+                _ => {}
+            }
+        }
+    }
+    if offered { Err(()) } else { Ok((Codec::Json, None)) }
+}

@@ -1,0 +1,243 @@
+//! The gateway: holds sockets, forwards messages, remembers nothing.
+//!
+//! The life of a connection. A shard accepts the socket (`shard/acceptor`), hyper and axum shake
+//! hands with it (`http`), and the shard takes the bare socket back. What the client says is decoded
+//! in place (`shard/inbound`) and acted on (`shard/session`): a channel becomes a NATS subject by a
+//! rule (`rules`), and the shard asks the bus for that feed. The bus (`bus`) opens the feed – live
+//! subscription, leader barrier, last values – and from then on passes on each publication that is
+//! the next of its subject, through one ordered queue for each shard (`queue`). The shard writes what
+//! came in one turn to everybody who stands at head, once (`shard/fan_out`). Whoever cannot take it
+//! keeps a cursor and catches up later (`shard/catch_up`). On SIGTERM everybody is sent away at a
+//! moment of their own (`drain`, `shard/departure`).
+
+use std::{
+    future::Future,
+    io,
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+    thread,
+};
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::{
+    runtime,
+    sync::{mpsc, watch},
+    task::LocalSet,
+};
+
+pub mod admin;
+pub mod args;
+mod bus;
+pub mod config;
+mod drain;
+mod error;
+mod http;
+pub mod metrics;
+pub mod provision;
+mod publication;
+mod queue;
+pub mod rules;
+mod shard;
+pub mod telemetry;
+
+pub use error::RunError;
+
+use admin::{Admin, NotReady, Readiness};
+use config::Config;
+use drain::Stage;
+use metrics::{CloseReason, Metrics};
+
+/// Questions of one shard to the bus that may wait for an answer.
+const COMMANDS: usize = 64 * 1024;
+
+/// The sockets a gateway listens on, bound before anything else happens.
+#[derive(Debug)]
+pub struct Listeners {
+    /// One for each shard, all on one address (`SO_REUSEPORT`).
+    shards: Vec<TcpListener>,
+    admin: TcpListener,
+}
+
+impl Listeners {
+    /// Binds all of them. Port 0 takes a free port, the same for every shard.
+    ///
+    /// # Errors
+    /// [`RunError::Bind`] with the address that could not be bound.
+    pub fn bind(config: &Config) -> Result<Self, RunError> {
+        let mut address = config.listen;
+        let mut shards = Vec::new();
+        for _ in 0..config.shards.get() {
+            let listener = bind(address, config).map_err(|source| RunError::Bind { address, source })?;
+            address = listener.local_addr().map_err(|source| RunError::Bind { address, source })?;
+            shards.push(listener);
+        }
+        let address = config.admin_listen;
+        let admin = bind_admin(address).map_err(|source| RunError::Bind { address, source })?;
+        Ok(Self { shards, admin })
+    }
+
+    /// Where clients connect.
+    ///
+    /// # Panics
+    /// Never: there is at least one shard, and it is bound.
+    pub fn address(&self) -> SocketAddr {
+        self.shards[0].local_addr().expect("bound")
+    }
+
+    /// Where probes and metrics are.
+    ///
+    /// # Panics
+    /// Never: it is bound.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin.local_addr().expect("bound")
+    }
+}
+
+/// Options are set on the listener: the kernel hands them down to every accepted socket.
+fn bind(address: SocketAddr, config: &Config) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    socket.set_tcp_nodelay(true)?;
+    socket.set_nonblocking(true)?;
+    #[cfg(target_os = "linux")]
+    {
+        socket.set_tcp_user_timeout(Some(config.sockets.user_timeout))?;
+        if let Some(bytes) = config.sockets.notsent_lowat_bytes {
+            socket.set_tcp_notsent_lowat(u32::try_from(bytes).unwrap_or(u32::MAX))?;
+        }
+    }
+    if let Some(bytes) = config.sockets.send_buffer_bytes {
+        socket.set_send_buffer_size(bytes)?;
+    }
+    if let Some(bytes) = config.sockets.receive_buffer_bytes {
+        socket.set_recv_buffer_size(bytes)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(i32::try_from(config.sockets.backlog).unwrap_or(i32::MAX))?;
+    Ok(socket.into())
+}
+
+fn bind_admin(address: SocketAddr) -> io::Result<TcpListener> {
+    let listener = TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// How a gateway ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outcome {
+    /// Connections that left of themselves or when their moment came.
+    pub left: u64,
+    /// Connections that were still there when the drain gave up.
+    pub remained: u64,
+}
+
+/// Serves until `stop` completes, then drains. NATS need not be there: the gateway is not ready
+/// until it is.
+///
+/// # Errors
+/// See [`RunError`]. All of them come before the first connection is accepted, but
+/// [`RunError::Shard`].
+///
+/// # Cancel safety
+/// Not cancel safe: dropped early, its threads go on until the process ends.
+pub async fn run(config: Config, listeners: Listeners, stop: impl Future<Output = ()>) -> Result<Outcome, RunError> {
+    let config = Arc::new(config);
+    let metrics = Arc::new(Metrics::new(config.shards.get()));
+    let (ready, readiness) = watch::channel(Readiness::NotReady(NotReady::Starting));
+    let (stage, staged) = watch::channel(Stage::Serving);
+    let (commands, asked) = mpsc::channel(COMMANDS);
+    tracing::info!(
+        listen = %listeners.address(),
+        admin_listen = %listeners.admin_address(),
+        shards = config.shards.get(),
+        "listening"
+    );
+
+    let admin = Admin { metrics: metrics.clone(), readiness, config: (&*config).into(), started: metrics.started };
+    let admin_listener = tokio::net::TcpListener::from_std(listeners.admin).map_err(RunError::Admin)?;
+    let admin = tokio::spawn(async move { axum::serve(admin_listener, admin::router(admin)).await });
+
+    let boot = boot_id();
+    let (queues, inboxes): (Vec<_>, Vec<_>) =
+        (0..config.shards.get()).map(|_| queue::channel(config.feeds.shard_queue_bytes)).unzip();
+    let mut threads = Vec::new();
+    for ((index, listener), inbox) in listeners.shards.into_iter().enumerate().zip(inboxes) {
+        let parts = shard::Parts {
+            index,
+            boot,
+            config: config.clone(),
+            metrics: metrics.clone(),
+            listener,
+            inbox,
+            bus: commands.clone(),
+            stage: staged.clone(),
+        };
+        threads.push(spawn(&format!("odin-shard-{index}"), move || async move {
+            LocalSet::new().run_until(shard::Shard::run(parts)).await
+        })?);
+    }
+    drop(commands);
+    let bus = {
+        let (config, metrics, ready) = (config.clone(), metrics.bus.clone(), ready.clone());
+        spawn("odin-bus", move || async move {
+            let connections = bus::connect(&config.nats).await?;
+            let sequencer = bus::Bus::new(config, metrics, queues, ready, &connections);
+            sequencer.run(asked, connections.events).await;
+            Ok::<(), RunError>(())
+        })?
+    };
+
+    let mut ended = Box::pin(wait_for(threads));
+    tokio::select! {
+        () = stop => drain::begin(&config, &ready, &stage).await,
+        // A shard that ends without being told could not be set up.
+        early = &mut ended => {
+            early?;
+        }
+        failed = bus => {
+            failed.map_err(|_| RunError::Panic)??;
+        }
+    }
+    if *stage.borrow() == Stage::Draining {
+        ended.await?;
+    }
+    admin.abort();
+    let remained = metrics.connected_clients();
+    let left = metrics.sum(|shard| shard.connections_closed.of(CloseReason::Drain).get());
+    tracing::info!(left, remained, "stopped");
+    Ok(Outcome { left, remained })
+}
+
+type Thread<T> = tokio::sync::oneshot::Receiver<T>;
+
+/// Runs a future on a thread of its own, with a runtime of its own.
+fn spawn<F, T>(name: &str, make: impl FnOnce() -> F + Send + 'static) -> Result<Thread<T>, RunError>
+where
+    F: Future<Output = T>,
+    T: Send + 'static,
+{
+    let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(RunError::Thread)?;
+    let (done, ended) = tokio::sync::oneshot::channel();
+    thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(move || {
+            // Nobody listens when the gateway has been dropped.
+            let _ = done.send(runtime.block_on(make()));
+        })
+        .map_err(RunError::Thread)?;
+    Ok(ended)
+}
+
+async fn wait_for(threads: Vec<Thread<io::Result<()>>>) -> Result<(), RunError> {
+    for thread in threads {
+        thread.await.map_err(|_| RunError::Panic)?.map_err(RunError::Shard)?;
+    }
+    Ok(())
+}
+
+/// Tells the connections of this process from those of another.
+fn boot_id() -> u32 {
+    rand::random()
+}

@@ -1,0 +1,216 @@
+//! Every number the gateway tells about itself: plain counters where the work is done, one table that names them, and
+//! the sums.
+//!
+//! Each shard owns a [`ShardMetrics`] and the bus owns the [`BusMetrics`]; only their owner writes, everybody may read.
+//! So a counter is an atomic that is *loaded and stored*, never added to: see [`Counter`]. What Prometheus sees is
+//! computed when it asks, from the table [`METRICS`], which is also what `docs/operations/metrics.md` is tested against.
+
+mod exposition;
+mod label;
+mod table;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use odin_protocol::codec::Codec;
+
+pub use exposition::{CONTENT_TYPE, Exposition};
+pub use label::{CloseReason, HandshakeRefusal, Label, Labelled};
+pub use table::{METRICS, Metric, MetricKind, markdown_table};
+
+/// A number that only grows, written by one thread and read by any.
+///
+/// `add` loads and stores instead of using `fetch_add`: with a single writer nothing can come between the two, and on
+/// every current processor a plain load and store cost nothing beside a locked read-modify-write. With two writers
+/// counts would be lost, hence the rule: one owner for each struct of counters. `Relaxed` is enough, because nothing is
+/// published through a counter; a reader may see a value that is a moment old.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds `n`. Only the owner may call this.
+    #[inline]
+    pub fn add(&self, n: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+    }
+
+    /// Adds one. Only the owner may call this.
+    #[inline]
+    pub fn increment(&self) {
+        self.add(1);
+    }
+
+    /// The value, or a slightly older one.
+    #[inline]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A number that goes up and down but never below zero, written by one thread and read by any; see [`Counter`].
+#[derive(Debug, Default)]
+pub struct Gauge(AtomicU64);
+
+impl Gauge {
+    /// Sets the value. Only the owner may call this.
+    #[inline]
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    /// Adds `n`. Only the owner may call this.
+    #[inline]
+    pub fn add(&self, n: u64) {
+        self.set(self.get().saturating_add(n));
+    }
+
+    /// Subtracts `n`, down to zero at most. Only the owner may call this.
+    #[inline]
+    pub fn sub(&self, n: u64) {
+        self.set(self.get().saturating_sub(n));
+    }
+
+    /// The value, or a slightly older one.
+    #[inline]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What one shard counts. Written by its thread only. Aligned so that two shards never share a cache line.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct ShardMetrics {
+    /// Open connections, after the handshake.
+    pub connections: Gauge,
+    /// Connections that were opened.
+    pub connections_opened: Counter,
+    /// Connections that ended.
+    pub connections_closed: Labelled<CloseReason>,
+    /// Handshakes that became a connection.
+    pub handshakes_ok: Counter,
+    /// Handshakes that did not.
+    pub handshakes_refused: Labelled<HandshakeRefusal>,
+    /// Handshakes in progress.
+    pub handshakes_pending: Gauge,
+    /// Subscriptions of all connections.
+    pub subscriptions: Gauge,
+    /// Feeds with at least one subscriber on this shard.
+    pub feeds: Gauge,
+    /// Messages from clients.
+    pub messages_in: Labelled<Codec>,
+    /// Bytes from clients, frames included.
+    pub bytes_in: Counter,
+    /// Updates written to clients.
+    pub deliveries: Labelled<Codec>,
+    /// Bytes written to clients, frames included.
+    pub bytes_out: Counter,
+    /// Calls of `write` and its kin on client sockets.
+    pub writes: Counter,
+    /// The same that took less than was offered.
+    pub writes_blocked: Counter,
+    /// Latest values that a slow reader skipped.
+    pub merged: Counter,
+    /// `gap` messages sent.
+    pub gaps_announced: Counter,
+    /// Connections that do not stand at the head of all their feeds.
+    pub behind: Gauge,
+    /// `error` messages sent.
+    pub errors_sent: Counter,
+    /// WebSocket pings sent.
+    pub pings_out: Counter,
+    /// WebSocket pongs received.
+    pub pongs_in: Counter,
+    /// Turns of the shard's loop.
+    pub turns: Counter,
+    /// Bytes waiting in the queue from the bus.
+    pub queue_bytes: Gauge,
+    /// Times the queue was full.
+    pub queue_overruns: Counter,
+    /// Bytes held in rings.
+    pub ring_bytes: Gauge,
+}
+
+/// What the bus counts. Written by the sequencer only.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct BusMetrics {
+    /// 1 while the connection to NATS stands.
+    pub connected: Gauge,
+    /// Connections to NATS after the first.
+    pub reconnects: Counter,
+    /// Times the NATS client said that it dropped messages.
+    pub slow_consumer_events: Counter,
+    /// Open feeds, lingering ones included.
+    pub feeds: Gauge,
+    /// Live messages received.
+    pub live_received: Counter,
+    /// Payload bytes of those.
+    pub live_bytes: Counter,
+    /// Publications handed to shards, each once for every shard that wants it.
+    pub delivered: Counter,
+    /// Messages that had been delivered before.
+    pub duplicates_dropped: Counter,
+    /// Publications dropped because they are not one JSON value.
+    pub payload_invalid: Counter,
+    /// Publications dropped because they are too big.
+    pub payload_too_big: Counter,
+    /// Publications dropped because no channel belongs to their subject.
+    pub unmapped: Counter,
+    /// Delete markers of the stream.
+    pub markers: Counter,
+    /// Breaks found in the chain of a subject.
+    pub chain_gaps: Counter,
+    /// Messages read from the stream to fill such a break.
+    pub fills: Counter,
+    /// Direct Get requests.
+    pub direct_gets: Counter,
+    /// Direct Get requests that failed.
+    pub direct_get_errors: Counter,
+    /// Leader barriers.
+    pub barriers: Counter,
+    /// Leader barriers that failed.
+    pub barrier_errors: Counter,
+    /// Feeds opened.
+    pub opens: Counter,
+    /// Attempts to open a feed that had to be repeated.
+    pub open_retries: Counter,
+    /// Subscriptions that joined a feed.
+    pub joins: Counter,
+    /// Times a shard's queue was full.
+    pub shard_overruns: Counter,
+    /// Times the stream turned out to be another one.
+    pub epoch_changes: Counter,
+}
+
+/// All numbers of the process.
+#[derive(Debug)]
+pub struct Metrics {
+    /// One for each shard, in their order.
+    pub shards: Vec<Arc<ShardMetrics>>,
+    /// The bus's.
+    pub bus: Arc<BusMetrics>,
+    /// When the process began.
+    pub started: Instant,
+}
+
+impl Metrics {
+    /// All zero, for so many shards.
+    pub fn new(shards: usize) -> Metrics {
+        Metrics { shards: (0..shards).map(|_| Arc::default()).collect(), bus: Arc::default(), started: Instant::now() }
+    }
+
+    /// Open connections of all shards: the `connectedClients` of `connection:status`.
+    pub fn connected_clients(&self) -> u64 {
+        self.sum(|shard| shard.connections.get())
+    }
+
+    /// The sum over all shards.
+    pub fn sum(&self, read: impl Fn(&ShardMetrics) -> u64) -> u64 {
+        self.shards.iter().map(|shard| read(shard)).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,147 @@
+//! One publication on its way out: encoded once for each codec, shared by everybody who gets it.
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use odin_protocol::{
+    Epoch,
+    codec::{Codec, UpdateHead, encode_update},
+    error::GapReason,
+    frame::{self, Opcode},
+    message::ServerMessage,
+};
+
+/// What became of a stored message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Body {
+    /// The publisher's JSON, valid and within the size limit.
+    Value(Bytes),
+    /// There is nothing to show for this sequence, and subscribers are told so with a `gap`.
+    Void(GapReason),
+}
+
+/// A sequence of one subject as a feed delivers it.
+#[derive(Debug)]
+pub(crate) struct Publication {
+    pub(crate) subject: Arc<str>,
+    pub(crate) channel: Arc<str>,
+    pub(crate) key: Option<Box<str>>,
+    pub(crate) epoch: Epoch,
+    pub(crate) seq: u64,
+    /// The previous sequence of the subject in this feed; 0 for the first, None if not known.
+    pub(crate) prev: Option<u64>,
+    pub(crate) ts_ms: i64,
+    pub(crate) body: Body,
+    live: [OnceLock<Bytes>; Codec::ALL.len()],
+    snapshot: [OnceLock<Bytes>; Codec::ALL.len()],
+}
+
+impl Publication {
+    pub(crate) fn new(
+        subject: Arc<str>,
+        (channel, key): (Arc<str>, Option<Box<str>>),
+        epoch: Epoch,
+        (prev, seq): (Option<u64>, u64),
+        ts_ms: i64,
+        body: Body,
+    ) -> Self {
+        Self {
+            subject,
+            channel,
+            key,
+            epoch,
+            seq,
+            prev,
+            ts_ms,
+            body,
+            live: Default::default(),
+            snapshot: Default::default(),
+        }
+    }
+
+    /// The same void, from `after` on: several in a row announced as one.
+    pub(crate) fn spanning_from(&self, after: u64) -> Self {
+        Self::new(
+            self.subject.clone(),
+            (self.channel.clone(), self.key.clone()),
+            self.epoch,
+            (Some(after), self.seq),
+            self.ts_ms,
+            self.body.clone(),
+        )
+    }
+
+    /// The complete WebSocket frame for live subscribers.
+    pub(crate) fn frame(&self, codec: Codec) -> &Bytes {
+        self.live[codec.index()].get_or_init(|| self.encode(codec, false))
+    }
+
+    /// The frame that opens a subscription: the last value, without `prev`.
+    pub(crate) fn snapshot_frame(&self, codec: Codec) -> Bytes {
+        self.snapshot[codec.index()].get_or_init(|| self.encode(codec, true)).clone()
+    }
+
+    /// Bytes this publication keeps alive, for the bounds of queues and rings.
+    pub(crate) fn size(&self) -> usize {
+        let payload = match &self.body {
+            Body::Value(json) => json.len(),
+            Body::Void(_) => 0,
+        };
+        // Payload, its JSON frame, and the struct with its names.
+        2 * payload + self.channel.len() + 384
+    }
+
+    fn encode(&self, codec: Codec, snapshot: bool) -> Bytes {
+        let mut message = Vec::with_capacity(256);
+        match &self.body {
+            Body::Value(json) => {
+                message.reserve(json.len());
+                let head = UpdateHead {
+                    channel: &self.channel,
+                    key: self.key.as_deref(),
+                    seq: self.seq,
+                    prev: self.prev.filter(|_| !snapshot),
+                    ts_ms: self.ts_ms,
+                    epoch: self.epoch,
+                    snapshot,
+                };
+                if encode_update(codec, &head, json, &mut message).is_err() {
+                    // Validated on arrival, so this is a codec that cannot carry it: say so.
+                    message.clear();
+                    self.encode_void(codec, GapReason::Invalid, &mut message);
+                }
+            }
+            Body::Void(reason) => self.encode_void(codec, *reason, &mut message),
+        }
+        frame_of(codec, &message)
+    }
+
+    fn encode_void(&self, codec: Codec, reason: GapReason, out: &mut Vec<u8>) {
+        ServerMessage::Gap {
+            channel: self.channel.to_string(),
+            key: self.key.as_deref().map(str::to_owned),
+            after: self.prev.unwrap_or(0),
+            until: self.seq,
+            reason,
+        }
+        .encode(codec, out);
+    }
+}
+
+/// One frame around an encoded message.
+pub(crate) fn frame_of(codec: Codec, message: &[u8]) -> Bytes {
+    let mut frame = Vec::with_capacity(message.len() + 10);
+    frame::encode_frame(opcode(codec), message, &mut frame);
+    frame.into()
+}
+
+/// Appends `message` as one frame of `codec`.
+pub(crate) fn append_message(codec: Codec, message: &ServerMessage, out: &mut Vec<u8>) {
+    let mut body = Vec::with_capacity(128);
+    message.encode(codec, &mut body);
+    frame::encode_frame(opcode(codec), &body, out);
+}
+
+fn opcode(codec: Codec) -> Opcode {
+    if codec.is_text() { Opcode::Text } else { Opcode::Binary }
+}

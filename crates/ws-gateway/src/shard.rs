@@ -1,0 +1,400 @@
+//! One thread with its own listener: accepts, serves and closes its connections, and fans out.
+//!
+//! A turn takes everything that waits – publications, socket events, new connections – and writes
+//! to every connection it touched once. Connections have no task, no timer and no queue: a socket
+//! that blocks turns its subscriptions into cursors (see `subscription`), and catches up from the
+//! feeds when it drains.
+
+use std::{rc::Rc, sync::Arc, time::Duration};
+
+use mio::{Events, Interest, Poll, Token};
+use slab::Slab;
+use tokio::{
+    io::{Interest as TokioInterest, unix::AsyncFd},
+    sync::{Notify, mpsc, watch},
+    time::{Instant, MissedTickBehavior},
+};
+
+use crate::{
+    bus::Command,
+    config::Config,
+    drain::Stage,
+    metrics::{CloseReason, Metrics, ShardMetrics},
+    queue::{Batch, FeedId, Item, Receiver},
+};
+
+mod acceptor;
+mod catch_up;
+mod connection;
+mod departure;
+mod fan_out;
+mod feed;
+mod heartbeat;
+mod inbound;
+mod opening;
+mod overlap;
+mod ring;
+mod session;
+mod subscription;
+
+use acceptor::{Acceptor, Arrival, Arrivals};
+use connection::{Connection, UNTOUCHED};
+use departure::Departures;
+use fan_out::FanOut;
+use feed::Feeds;
+use subscription::{COVERED, Subscription, WAITING};
+
+/// Bytes read from a socket in one go; also the scratch space in which frames are decoded.
+const READ_BYTES: usize = 64 * 1024;
+
+/// Socket events taken in one turn.
+const EVENTS: usize = 1024;
+
+/// The clock of a shard: heartbeats, limits and linger count in it. A process that was stopped
+/// does not find all its clients timed out when it goes on, because missed ticks are not made up.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Ticks in a second.
+const TICKS_PER_S: u64 = 10;
+
+/// What a shard is made of.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) index: usize,
+    /// Tells this process from others.
+    pub(crate) boot: u32,
+    pub(crate) config: Arc<Config>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) listener: std::net::TcpListener,
+    pub(crate) inbox: Receiver,
+    pub(crate) bus: mpsc::Sender<Command>,
+    pub(crate) stage: watch::Receiver<Stage>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Shard {
+    index: u32,
+    boot: u32,
+    config: Arc<Config>,
+    totals: Arc<Metrics>,
+    metrics: Arc<ShardMetrics>,
+    bus: mpsc::Sender<Command>,
+    stage: watch::Receiver<Stage>,
+    poll: AsyncFd<Poll>,
+    events: Events,
+    batch: Batch,
+    connections: Slab<Connection>,
+    /// One more than the highest slot ever used: where the sweep ends.
+    slots_end: usize,
+    feeds: Feeds,
+    fan_out: FanOut,
+    /// Bytes in the rings of all feeds, and their bound.
+    ring_bytes: usize,
+    ring_limit_bytes: usize,
+    /// Feeds to be opened anew because the queue had no room for all they published.
+    rejoin: Vec<FeedId>,
+    /// Feeds nobody subscribes to, in the order in which they were left.
+    unused: std::collections::VecDeque<FeedId>,
+    /// Connections that have more to read or to be sent than one turn gives them.
+    again: Vec<u32>,
+    scratch: Vec<u8>,
+    ticks: u64,
+    serial: u64,
+    departures: Option<Departures>,
+}
+
+impl Shard {
+    /// Serves until the stage says drain and everybody has left, or until the drain gives up.
+    ///
+    /// # Errors
+    /// The listener or the poll could not be set up.
+    pub(crate) async fn run(parts: Parts) -> std::io::Result<()> {
+        let Parts { index, boot, config, metrics: totals, listener, inbox, bus, stage } = parts;
+        let metrics = totals.shards[index].clone();
+        #[expect(
+            deprecated,
+            reason = "its successor is unsafe; the poll is owned here and closed after it is unwatched"
+        )]
+        let poll = AsyncFd::with_interest(Poll::new()?, TokioInterest::READABLE)?;
+        let arrivals: Rc<Arrivals> = Rc::default();
+        let acceptor = Acceptor::spawn(listener, config.clone(), metrics.clone(), arrivals.clone())?;
+        let capacity = config.limits.connections.div_ceil(config.shards.get());
+        let mut shard = Self {
+            index: u32::try_from(index).expect("shards are counted in cores"),
+            boot,
+            bus,
+            stage,
+            poll,
+            events: Events::with_capacity(EVENTS),
+            batch: Batch::default(),
+            // Reserved, not touched: it costs address space until connections come, and never moves.
+            connections: Slab::with_capacity(capacity.min(1 << 20)),
+            slots_end: 0,
+            feeds: Feeds::default(),
+            fan_out: FanOut::default(),
+            ring_bytes: 0,
+            rejoin: Vec::new(),
+            ring_limit_bytes: config.feeds.ring_total_bytes / config.shards.get(),
+            unused: std::collections::VecDeque::new(),
+            again: Vec::new(),
+            scratch: vec![0; READ_BYTES],
+            ticks: 0,
+            serial: 0,
+            departures: None,
+            config,
+            totals,
+            metrics,
+        };
+        shard.serve(&inbox, &arrivals, acceptor).await;
+        Ok(())
+    }
+
+    async fn serve(&mut self, inbox: &Receiver, arrivals: &Arrivals, acceptor: Acceptor) {
+        let mut acceptor = Some(acceptor);
+        let mut clock = tokio::time::interval(TICK);
+        clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let more = Notify::new();
+        let turn_interval = self.config.feeds.turn_interval;
+        let mut fan_out_at = Instant::now();
+        let mut is_waiting = false;
+        loop {
+            let mut tick = false;
+            let mut events = false;
+            let mut staged = false;
+            // Every arm is cancel safe: each waits for a fact that stays true until the turn takes it.
+            tokio::select! {
+                () = inbox.filled(), if !is_waiting => is_waiting = true,
+                () = tokio::time::sleep_until(fan_out_at), if is_waiting => {}
+                guard = self.poll.readable_mut() => {
+                    // Cleared before the poll, so that what comes after it is an edge again.
+                    guard.expect("the shard's own poll does not fail").clear_ready();
+                    events = true;
+                }
+                () = arrivals.filled() => {}
+                _ = clock.tick() => tick = true,
+                changed = self.stage.changed(), if self.departures.is_none() => {
+                    changed.expect("the stage outlives the shards");
+                    staged = true;
+                }
+                () = more.notified() => {}
+            }
+            let now = Instant::now();
+            if is_waiting && now >= fan_out_at {
+                is_waiting = false;
+                inbox.take(&mut self.batch);
+                self.take_items();
+                self.fan_out();
+                // What comes until then goes out together: a write is nearly all that a delivery
+                // costs, and one more frame in the same write next to nothing.
+                fan_out_at = now + turn_interval;
+            }
+            if events {
+                self.take_events();
+            }
+            self.take_again();
+            for arrival in arrivals.take() {
+                self.adopt(arrival);
+            }
+            if tick {
+                self.tick();
+            }
+            if staged && *self.stage.borrow() == Stage::Draining {
+                drop(acceptor.take());
+                self.start_departures();
+            }
+            self.metrics.turns.add(1);
+            if !self.again.is_empty() {
+                more.notify_one();
+            }
+            if self.departures.as_ref().is_some_and(|d| self.connections.is_empty() || d.is_over(self.ticks)) {
+                return;
+            }
+            // Lets handshakes and the reactor run however much is waiting here.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn now_s(&self) -> u32 {
+        u32::try_from(self.ticks / TICKS_PER_S).unwrap_or(u32::MAX)
+    }
+
+    /// Applies what the bus said, in its order. Publications are only noted down: see `fan_out`.
+    fn take_items(&mut self) {
+        let mut batch = std::mem::take(&mut self.batch);
+        self.metrics.queue_bytes.set(batch.bytes as u64);
+        for item in batch.items.drain(..) {
+            match item {
+                Item::Publish { feed, publication } => {
+                    if let Some(feed) = self.feeds.get_mut(feed).filter(|feed| !feed.has_hole) {
+                        if feed.turn.is_empty() {
+                            self.fan_out.touched.push(feed.id.slot);
+                        }
+                        let room_bytes = self.ring_limit_bytes.saturating_sub(self.ring_bytes);
+                        self.ring_bytes -= feed.ring.bytes();
+                        feed.publish(publication, room_bytes);
+                        self.ring_bytes += feed.ring.bytes();
+                    }
+                }
+                Item::Opened { feed, epoch, last } => {
+                    // Those at head get what came before, so that everything after is in order.
+                    self.fan_out();
+                    self.opened(feed, epoch, last);
+                }
+                // An answer that blocks turns head into cursors, so here too what came before goes first.
+                Item::Refused { feed, code, message } => {
+                    self.fan_out();
+                    self.refused(feed, code, &message);
+                }
+                Item::Waiting { feed } => {
+                    self.fan_out();
+                    self.still_waiting(feed);
+                }
+            }
+        }
+        for feed in batch.overrun.drain(..) {
+            self.metrics.queue_overruns.add(1);
+            if let Some(found) = self.feeds.get_mut(feed) {
+                found.has_hole = true;
+                self.rejoin.push(feed);
+            }
+        }
+        // Until the bus has room for the question, it is asked again in every turn.
+        for feed in std::mem::take(&mut self.rejoin) {
+            if self.feeds.get_mut(feed).is_some() && !self.join(feed) {
+                self.rejoin.push(feed);
+            }
+        }
+        self.batch = batch;
+    }
+
+    /// Asks the bus for a feed. The answer is an item. False: the bus has no room for the question.
+    fn join(&mut self, feed: FeedId) -> bool {
+        let topic = self.feeds.at(feed.slot).topic.clone();
+        let command = Command::Join { shard: self.index, feed, topic };
+        self.bus.try_send(command).is_ok()
+    }
+
+    fn take_events(&mut self) {
+        let mut events = std::mem::replace(&mut self.events, Events::with_capacity(0));
+        loop {
+            if let Err(error) = self.poll.get_mut().poll(&mut events, Some(Duration::ZERO)) {
+                if error.kind() != std::io::ErrorKind::Interrupted {
+                    tracing::error!(%error, "poll failed");
+                }
+                break;
+            }
+            let mut count = 0;
+            for event in &events {
+                count += 1;
+                let slot = event.token().0;
+                if event.is_readable() || event.is_read_closed() {
+                    self.read(slot, event.is_read_closed());
+                }
+                if event.is_writable() {
+                    self.catch_up(slot);
+                }
+            }
+            if count < EVENTS {
+                break;
+            }
+        }
+        self.events = events;
+    }
+
+    fn take_again(&mut self) {
+        for slot in std::mem::take(&mut self.again) {
+            self.catch_up(slot as usize);
+            self.read(slot as usize, false);
+        }
+    }
+
+    /// Takes over a connection whose handshake is done.
+    fn adopt(&mut self, arrival: Arrival) {
+        let Arrival { stream, codec, mut early } = arrival;
+        let mut stream = mio::net::TcpStream::from_std(stream);
+        let slot = self.connections.vacant_key();
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        if let Err(error) = self.poll.get_ref().registry().register(&mut stream, Token(slot), interest) {
+            tracing::warn!(%error, "cannot watch a new connection");
+            return;
+        }
+        self.serial += 1;
+        let now_s = self.now_s();
+        self.connections.insert(Connection {
+            stream,
+            touched: UNTOUCHED,
+            serial: self.serial,
+            decoder: odin_protocol::frame::Decoder::default(),
+            subscriptions: Vec::new(),
+            outbox: None,
+            closing: None,
+            heard_s: now_s,
+            unsubscribed_s: now_s,
+            messages: 0,
+            pings: 0,
+            strikes: 0,
+            codec,
+        });
+        self.slots_end = self.slots_end.max(slot + 1);
+        self.metrics.connections.set(self.connections.len() as u64);
+        self.metrics.connections_opened.add(1);
+        if !cfg!(feature = "echo") {
+            self.welcome(slot);
+        }
+        if let Some(departures) = &mut self.departures {
+            departures.add(slot as u32);
+        }
+        // Frames that came in the same packet as the request.
+        if !early.is_empty() {
+            self.receive(slot, &mut early);
+        }
+        self.catch_up(slot);
+    }
+
+    /// Forgets a connection: its socket is closed here.
+    fn remove(&mut self, slot: usize, reason: CloseReason) {
+        let Some(mut connection) = self.connections.try_remove(slot) else {
+            return;
+        };
+        let reason = connection.closing.map_or(reason, |closing| closing.reason);
+        let subscriptions = std::mem::take(&mut connection.subscriptions);
+        for subscription in &subscriptions {
+            self.leave(slot, *subscription, connection.codec);
+        }
+        if connection.outbox.is_some() {
+            self.metrics.behind.sub(1);
+        }
+        self.metrics.subscriptions.sub(subscriptions.len() as u64);
+        self.metrics.connections.set(self.connections.len() as u64);
+        self.metrics.connections_closed.of(reason).add(1);
+    }
+
+    /// Forgets a feed and what its ring held.
+    fn forget_feed(&mut self, slot: u32) {
+        if let Some(feed) = self.feeds.remove(slot) {
+            self.ring_bytes -= feed.ring.bytes();
+        }
+    }
+
+    /// Takes a connection out of a feed's list and puts the list's last one in its place.
+    fn leave(&mut self, slot: usize, subscription: Subscription, codec: odin_protocol::codec::Codec) {
+        let feed = self.feeds.at_mut(subscription.feed);
+        if subscription.index == WAITING {
+            feed.waiting.retain(|waiting| waiting.slot as usize != slot);
+        } else if subscription.index == COVERED {
+            feed.covered -= 1;
+        } else {
+            let list = &mut feed.subscribers[codec.index()];
+            list.swap_remove(subscription.index as usize);
+            if let Some(&moved) = list.get(subscription.index as usize) {
+                let moved = &mut self.connections[moved as usize];
+                let at = moved.find(subscription.feed).expect("listed, so subscribed");
+                moved.subscriptions[at].index = subscription.index;
+            }
+        }
+        if feed.is_unused() {
+            feed.unused_since = Some(self.ticks);
+            self.unused.push_back(feed.id);
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! One client: a socket, what it subscribes to, and – only while it is behind – where it stands.
+
+use std::io::{self, IoSlice, Read, Write};
+
+use bytes::Bytes;
+use mio::net::TcpStream;
+use odin_protocol::{codec::Codec, frame::Decoder};
+
+use super::subscription::{Cursor, Floor, Subscription};
+use crate::metrics::CloseReason;
+
+/// No entry in this turn's list.
+pub(crate) const UNTOUCHED: u32 = u32::MAX;
+
+/// Why a connection is on its way out, and when we stop waiting for the peer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Closing {
+    pub(crate) reason: CloseReason,
+    pub(crate) until_s: u32,
+    /// False when the peer closed first: the socket goes as soon as our answer is written.
+    pub(crate) await_peer: bool,
+}
+
+/// What stands between a connection and head. It exists only while something does.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    /// The rest of the frame that the socket took in part.
+    pub(crate) rest: Bytes,
+    /// Answers to the client, complete frames.
+    pub(crate) answers: Vec<u8>,
+    /// One for each subscription, in the same order.
+    pub(crate) cursors: Vec<Cursor>,
+    /// Sequences of subjects that came by another subscription: not sent again. While there are any,
+    /// the connection stays off the fast path.
+    pub(crate) floors: Vec<Floor>,
+    /// The client has said more than we read, because it does not take our answers.
+    pub(crate) is_reading_paused: bool,
+    /// When the socket last took a byte, in the shard's seconds.
+    pub(crate) progress_s: u32,
+}
+
+impl Outbox {
+    /// Nothing is on its way: it is here only until a feed has passed a floor.
+    pub(crate) fn awaits_floor(&self) -> bool {
+        !self.floors.is_empty() && self.rest.is_empty() && self.answers.is_empty()
+    }
+}
+
+/// See the module. Kept small: an idle, subscribed connection is this and one subscription.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) stream: TcpStream,
+    /// Head of this turn's list of feeds that have something for it.
+    pub(crate) touched: u32,
+    pub(crate) serial: u64,
+    pub(crate) decoder: Decoder,
+    pub(crate) subscriptions: Vec<Subscription>,
+    pub(crate) outbox: Option<Box<Outbox>>,
+    pub(crate) closing: Option<Closing>,
+    /// When the client was last heard, in the shard's seconds.
+    pub(crate) heard_s: u32,
+    /// Since when it has had no subscription; meaningless while it has one.
+    pub(crate) unsubscribed_s: u32,
+    /// Messages and pings in this second.
+    pub(crate) messages: u16,
+    pub(crate) pings: u16,
+    pub(crate) strikes: u16,
+    pub(crate) codec: Codec,
+}
+
+/// What a socket did with the bytes it was offered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Written {
+    /// It took them all.
+    All,
+    /// It took this many and blocks.
+    Part(usize),
+    /// It is gone.
+    Gone,
+}
+
+/// What a read brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Got {
+    /// So many bytes.
+    Bytes(usize),
+    /// Nothing for now.
+    Nothing,
+    /// The end: the peer left, or the socket failed.
+    End(CloseReason),
+}
+
+impl Connection {
+    /// Offers one piece; asks again until the socket blocks, so that it will tell when it is ready.
+    pub(crate) fn write(&mut self, bytes: &[u8], writes: &mut u64) -> Written {
+        let mut done = 0;
+        while done < bytes.len() {
+            *writes += 1;
+            match self.stream.write(&bytes[done..]) {
+                Ok(0) => return Written::Gone,
+                Ok(n) => done += n,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Written::Part(done),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return Written::Gone,
+            }
+        }
+        Written::All
+    }
+
+    /// Offers several pieces in one call.
+    pub(crate) fn write_all(&mut self, mut pieces: &mut [IoSlice<'_>], writes: &mut u64) -> Written {
+        let mut done = 0;
+        IoSlice::advance_slices(&mut pieces, 0);
+        while !pieces.is_empty() {
+            *writes += 1;
+            match self.stream.write_vectored(pieces) {
+                Ok(0) => return Written::Gone,
+                Ok(n) => {
+                    done += n;
+                    IoSlice::advance_slices(&mut pieces, n);
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Written::Part(done),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return Written::Gone,
+            }
+        }
+        Written::All
+    }
+
+    pub(crate) fn read(&mut self, into: &mut [u8]) -> Got {
+        loop {
+            match self.stream.read(into) {
+                Ok(0) => return Got::End(CloseReason::PeerGone),
+                Ok(n) => return Got::Bytes(n),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Got::Nothing,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == io::ErrorKind::ConnectionReset => {
+                    return Got::End(CloseReason::PeerGone);
+                }
+                Err(_) => return Got::End(CloseReason::IoError),
+            }
+        }
+    }
+
+    pub(crate) fn find(&self, feed: u32) -> Option<usize> {
+        self.subscriptions.iter().position(|s| s.feed == feed)
+    }
+
+    /// Whether a frame can be written past the outbox.
+    pub(crate) fn is_between_frames(&self) -> bool {
+        self.outbox.as_ref().is_none_or(|outbox| outbox.awaits_floor())
+    }
+
+    /// Bytes of answers that the client has not taken; past the bound it is not read any more.
+    pub(crate) fn unanswered(&self) -> usize {
+        self.outbox.as_ref().map_or(0, |outbox| outbox.answers.len())
+    }
+}

@@ -1,0 +1,200 @@
+//! The hot path: this turn's publications to everybody who stands at head, one write for each.
+
+use std::io::IoSlice;
+
+use odin_protocol::codec::Codec;
+
+use super::{
+    Shard,
+    connection::{Outbox, UNTOUCHED, Written},
+};
+use crate::metrics::CloseReason;
+
+/// Most pieces offered to a socket in one call.
+const PIECES: usize = 64;
+
+/// Scratch space beyond this is given back after the turn.
+const KEEP_BYTES: usize = 4 << 20;
+
+/// A feed with something new for a connection: an element of the list that begins at
+/// `Connection::touched`.
+#[derive(Debug, Clone, Copy)]
+struct Link {
+    touched: u32,
+    next: u32,
+}
+
+/// What the turn has gathered. Emptied at its end, storage kept.
+#[derive(Debug, Default)]
+pub(crate) struct FanOut {
+    /// Slots of the feeds that published in this turn.
+    pub(crate) touched: Vec<u32>,
+    /// For each touched feed and codec, where its frames lie in `bytes`.
+    spans: Vec<[(usize, usize); Codec::ALL.len()]>,
+    bytes: Vec<u8>,
+    links: Vec<Link>,
+    /// Connections with something to write.
+    dirty: Vec<u32>,
+}
+
+impl Shard {
+    /// Writes the turn's publications. Who cannot take them all falls behind.
+    pub(super) fn fan_out(&mut self) {
+        if self.fan_out.touched.is_empty() {
+            return;
+        }
+        let mut turn = std::mem::take(&mut self.fan_out);
+        self.gather(&mut turn);
+        self.mark(&mut turn);
+        let mut order = Vec::with_capacity(8);
+        let (mut writes, mut deliveries, mut bytes) = (0, [0u64; Codec::ALL.len()], 0u64);
+        for &slot in &turn.dirty {
+            order.clear();
+            let connection = &mut self.connections[slot as usize];
+            let mut at = std::mem::replace(&mut connection.touched, UNTOUCHED);
+            while at != UNTOUCHED {
+                let link = turn.links[at as usize];
+                order.push(link.touched);
+                at = link.next;
+            }
+            order.reverse();
+            let codec = connection.codec.index();
+            let span = |touched: u32| {
+                let (start, end) = turn.spans[touched as usize][codec];
+                &turn.bytes[start..end]
+            };
+            let mut written = Written::All;
+            let mut taken = 0;
+            if let [only] = order[..] {
+                written = connection.write(span(only), &mut writes);
+                if written == Written::All {
+                    taken = span(only).len();
+                }
+            } else {
+                for some in order.chunks(PIECES) {
+                    let mut pieces = [IoSlice::new(&[]); PIECES];
+                    let mut offered = 0;
+                    for (piece, touched) in pieces.iter_mut().zip(some) {
+                        *piece = IoSlice::new(span(*touched));
+                        offered += piece.len();
+                    }
+                    written = connection.write_all(&mut pieces[..some.len()], &mut writes);
+                    if written != Written::All {
+                        break;
+                    }
+                    taken += offered;
+                }
+            }
+            if let Written::Part(n) = written {
+                taken += n;
+            }
+            bytes += taken as u64;
+            match written {
+                Written::All => {
+                    for touched in &order {
+                        let feed = self.feeds.at(turn.touched[*touched as usize]);
+                        deliveries[codec] += feed.turn.len() as u64;
+                    }
+                }
+                Written::Part(_) => {
+                    deliveries[codec] += self.fall_behind(slot, &order, &turn, taken);
+                }
+                Written::Gone => self.remove(slot as usize, CloseReason::PeerGone),
+            }
+        }
+        for &feed in &turn.touched {
+            self.feeds.at_mut(feed).turn.clear();
+        }
+        self.metrics.writes.add(writes);
+        self.metrics.bytes_out.add(bytes);
+        for codec in Codec::ALL {
+            self.metrics.deliveries.of(codec).add(deliveries[codec.index()]);
+        }
+        turn.touched.clear();
+        turn.spans.clear();
+        turn.links.clear();
+        turn.dirty.clear();
+        turn.bytes.clear();
+        turn.bytes.shrink_to(KEEP_BYTES);
+        self.fan_out = turn;
+    }
+
+    /// Lays the frames of each feed end to end, so that a write takes one piece for each feed.
+    fn gather(&mut self, turn: &mut FanOut) {
+        for &slot in &turn.touched {
+            let feed = self.feeds.at(slot);
+            let mut spans = [(0, 0); Codec::ALL.len()];
+            for codec in Codec::ALL {
+                let start = turn.bytes.len();
+                if !feed.subscribers[codec.index()].is_empty() {
+                    for publication in &feed.turn {
+                        turn.bytes.extend_from_slice(publication.frame(codec));
+                    }
+                }
+                spans[codec.index()] = (start, turn.bytes.len());
+            }
+            turn.spans.push(spans);
+        }
+    }
+
+    /// Links the touched feeds to the connections that stand at head.
+    fn mark(&mut self, turn: &mut FanOut) {
+        for (touched, &slot) in (0u32..).zip(&turn.touched) {
+            let feed = self.feeds.at(slot);
+            for subscriber in feed.subscribers.iter().flatten() {
+                let connection = &mut self.connections[*subscriber as usize];
+                if let Some(outbox) = &connection.outbox {
+                    // It is behind, and its cursor says how far. It goes on when its socket drains –
+                    // unless it is only here because of an overlap.
+                    if !outbox.floors.is_empty() {
+                        self.again.push(*subscriber);
+                    }
+                    continue;
+                }
+                if connection.touched == UNTOUCHED {
+                    turn.dirty.push(*subscriber);
+                }
+                let link = u32::try_from(turn.links.len()).expect("a turn is bounded by the queue");
+                turn.links.push(Link { touched, next: connection.touched });
+                connection.touched = link;
+            }
+        }
+    }
+
+    /// The socket took only `taken` bytes of the pieces in `order`: keep the rest of the frame that
+    /// is on its way, and a cursor for every subscription. Returns the deliveries made.
+    fn fall_behind(&mut self, slot: u32, order: &[u32], turn: &FanOut, mut taken: usize) -> u64 {
+        let now_s = self.now_s();
+        let cursors = self.cursors_at_head(slot as usize);
+        let connection = &mut self.connections[slot as usize];
+        let codec = connection.codec;
+        let mut outbox = Box::new(Outbox { progress_s: now_s, ..Outbox::default() });
+        outbox.cursors = cursors;
+        let mut delivered = 0;
+        for &touched in order {
+            let feed = self.feeds.at(turn.touched[touched as usize]);
+            let index = connection.find(feed.id.slot).expect("linked, so subscribed");
+            let cursor = &mut outbox.cursors[index];
+            // Back to where this turn began, then forward over what was taken.
+            cursor.position = feed.position - feed.turn.len() as u64;
+            cursor.seq = feed.turn.first().and_then(|first| first.prev).unwrap_or(cursor.seq);
+            for publication in &feed.turn {
+                if taken == 0 {
+                    break;
+                }
+                let frame = publication.frame(codec);
+                if taken < frame.len() {
+                    outbox.rest = frame.slice(taken..);
+                }
+                taken = taken.saturating_sub(frame.len());
+                cursor.position += 1;
+                cursor.seq = publication.seq;
+                delivered += 1;
+            }
+        }
+        connection.outbox = Some(outbox);
+        self.metrics.behind.add(1);
+        self.metrics.writes_blocked.add(1);
+        delivered
+    }
+}

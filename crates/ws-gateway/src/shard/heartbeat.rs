@@ -1,0 +1,101 @@
+//! The clock of a shard: pings, limits in time, and feeds that nobody uses any more.
+//!
+//! No connection has a timer. Each second every slot is visited once, a tenth of them in each tick.
+
+use odin_protocol::{
+    close::CloseCode,
+    frame::{Opcode, encode_frame},
+};
+
+use super::{Shard, TICKS_PER_S, connection::Written};
+use crate::{bus::Command, metrics::CloseReason};
+
+impl Shard {
+    pub(super) fn tick(&mut self) {
+        self.ticks += 1;
+        let phase = (self.ticks % TICKS_PER_S) as usize;
+        for slot in (phase..self.slots_end).step_by(TICKS_PER_S as usize) {
+            self.visit(slot);
+        }
+        self.depart();
+        self.drop_unused_feeds();
+        self.metrics.feeds.set(self.feeds.len() as u64);
+        self.metrics.ring_bytes.set(self.ring_bytes as u64);
+    }
+
+    /// Looks after one connection; called once a second.
+    fn visit(&mut self, slot: usize) {
+        let now_s = self.now_s();
+        let heartbeat = &self.config.heartbeat;
+        let Some(connection) = self.connections.get_mut(slot) else {
+            return;
+        };
+        connection.messages = 0;
+        connection.pings = 0;
+        if let Some(closing) = connection.closing {
+            if now_s >= closing.until_s {
+                self.remove(slot, closing.reason);
+            }
+            return;
+        }
+        if let Some(outbox) = connection.outbox.as_mut().filter(|outbox| outbox.awaits_floor()) {
+            outbox.progress_s = now_s;
+        }
+        let stuck_s = connection.outbox.as_ref().map_or(0, |outbox| now_s - outbox.progress_s);
+        if u64::from(stuck_s) >= heartbeat.not_reading_timeout.as_secs() {
+            self.close(slot, CloseCode::NotReading, CloseReason::NotReading);
+        } else if u64::from(now_s - connection.heard_s) >= heartbeat.timeout.as_secs() {
+            self.close(slot, CloseCode::HeartbeatTimeout, CloseReason::HeartbeatTimeout);
+        } else if connection.subscriptions.is_empty()
+            && u64::from(now_s - connection.unsubscribed_s) >= heartbeat.idle_timeout.as_secs()
+        {
+            self.close(slot, CloseCode::Idle, CloseReason::Idle);
+        } else {
+            // Each slot has its own second within the interval, so that pings never come as a wave.
+            let interval_s = heartbeat.interval.as_secs().max(1);
+            if (u64::from(now_s) + slot as u64).is_multiple_of(interval_s) && connection.is_between_frames() {
+                self.ping(slot);
+            }
+            return;
+        }
+        self.catch_up(slot);
+    }
+
+    fn ping(&mut self, slot: usize) {
+        let mut ping = Vec::with_capacity(2);
+        encode_frame(Opcode::Ping, &[], &mut ping);
+        let mut writes = 0;
+        let written = self.connections[slot].write(&ping, &mut writes);
+        self.metrics.writes.add(writes);
+        match written {
+            Written::All => {
+                self.metrics.pings_out.add(1);
+                self.metrics.bytes_out.add(ping.len() as u64);
+            }
+            // Two bytes are taken whole or not at all, or the rest goes first when it drains.
+            Written::Part(taken) => self.outbox(slot).answers.extend_from_slice(&ping[taken..]),
+            Written::Gone => self.remove(slot, CloseReason::PeerGone),
+        }
+    }
+
+    /// Leaves feeds that had no subscriber for the linger time.
+    fn drop_unused_feeds(&mut self) {
+        let linger = self.config.feeds.linger.as_millis() as u64 * TICKS_PER_S / 1000;
+        while let Some(&id) = self.unused.front() {
+            match self.feeds.get_mut(id).map(|feed| feed.unused_since) {
+                Some(Some(since)) if self.ticks < since + linger => return,
+                Some(Some(_)) => {
+                    let command = Command::Leave { shard: self.index, feed: id };
+                    if self.bus.try_send(command).is_err() {
+                        // No room for the word: the feed stays until there is.
+                        return;
+                    }
+                    self.forget_feed(id.slot);
+                }
+                // Used again, or gone.
+                Some(None) | None => {}
+            }
+            self.unused.pop_front();
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! What the bus says of a feed – opened, refused, late – and whom it concerns.
+
+use std::sync::Arc;
+
+use odin_protocol::{
+    Epoch,
+    error::{ErrorCode, ResumeFailure, StaleReason},
+    message::{ErrorMessage, ServerMessage},
+};
+
+use super::{
+    Shard,
+    feed::Waiting,
+    session::now_ms,
+    subscription::{COVERED, Cursor, Subscription, WAITING},
+};
+use crate::{publication::Publication, queue::FeedId};
+
+impl Shard {
+    /// The bus has opened a feed: whoever waits begins. If it was open before, its subscribers begin
+    /// anew with a fresh snapshot, and are told so, because nobody can say what lies between.
+    pub(super) fn opened(&mut self, id: FeedId, epoch: Epoch, last: Vec<Arc<Publication>>) {
+        let Some(feed) = self.feeds.get_mut(id) else {
+            return;
+        };
+        let subscribers: Vec<u32> = feed.subscribers.iter().flatten().copied().collect();
+        let reason = if feed.epoch == Some(epoch) { ResumeFailure::ReplayLimit } else { ResumeFailure::EpochChanged };
+        self.ring_bytes -= feed.ring.bytes();
+        feed.open(epoch, last);
+        let waiting = std::mem::take(&mut feed.waiting);
+        for slot in subscribers {
+            let slot = slot as usize;
+            let at = self.connections[slot].find(id.slot).expect("listed, so subscribed");
+            let subscription = self.connections[slot].subscriptions[at];
+            let mode = self.mode_of(slot, &subscription);
+            self.say_subscribed(slot, None, id.slot, mode, Some(reason));
+            let cursor = Cursor::fresh(self.feeds.at(id.slot), mode);
+            self.outbox(slot).cursors[at] = cursor;
+            self.catch_up(slot);
+        }
+        for Waiting { slot, request, resumes } in waiting {
+            let slot = slot as usize;
+            // An answer before this one may have found the connection gone.
+            let Some(at) = self.connections.get(slot).and_then(|connection| connection.find(id.slot)) else {
+                continue;
+            };
+            let Subscription { index, mode, .. } = self.connections[slot].subscriptions[at];
+            if index == WAITING {
+                self.begin(slot, request, id.slot, resumes);
+            } else {
+                self.say_subscribed(slot, request, id.slot, mode, None);
+            }
+            self.catch_up(slot);
+        }
+    }
+
+    /// The bus cannot give the feed: everybody who wants it is told.
+    pub(super) fn refused(&mut self, id: FeedId, code: ErrorCode, text: &str) {
+        let Some(feed) = self.feeds.get_mut(id) else {
+            return;
+        };
+        let channel = feed.topic.channel.to_string();
+        let waiting = std::mem::take(&mut feed.waiting);
+        let subscribers = feed.subscribers.iter().flatten().map(|slot| (*slot, None, true));
+        let mut everybody: Vec<_> =
+            waiting.into_iter().map(|waiting| (waiting.slot, waiting.request, false)).chain(subscribers).collect();
+        if feed.covered > 0 {
+            let is_covered = |s: &Subscription| s.feed == id.slot && s.index == COVERED;
+            let covered = self.connections.iter().filter(|(_, c)| c.subscriptions.iter().any(is_covered));
+            everybody.extend(covered.map(|(slot, _)| (slot as u32, None, true)));
+        }
+        for (slot, request, was_subscribed) in everybody {
+            let slot = slot as usize;
+            let Some(connection) = self.connections.get(slot) else {
+                continue;
+            };
+            if let Some(at) = connection.find(id.slot) {
+                let cursor = self.outbox(slot).cursors.remove(at);
+                let subscription = self.connections[slot].subscriptions.remove(at);
+                self.metrics.subscriptions.sub(1);
+                if subscription.is_listed() {
+                    self.uncover(slot, id.slot, cursor);
+                }
+            }
+            let mut error = ErrorMessage::new(request, code, text);
+            error.channel = Some(channel.clone());
+            self.refuse(slot, error);
+            if was_subscribed {
+                let channel = channel.clone();
+                self.answer(slot, &ServerMessage::Unsubscribed { id: None, channel });
+            }
+            self.catch_up(slot);
+        }
+        self.forget_feed(id.slot);
+    }
+
+    /// Opening takes long: whoever waits is told once that the values cannot be had at present.
+    pub(super) fn still_waiting(&mut self, id: FeedId) {
+        let Some(feed) = self.feeds.get_mut(id) else {
+            return;
+        };
+        let stale = ServerMessage::Stale {
+            channel: Some(feed.topic.channel.to_string()),
+            reason: Some(StaleReason::Unverified),
+            since: Some(now_ms()),
+        };
+        let mut slots: Vec<u32> = feed.waiting.iter().map(|waiting| waiting.slot).collect();
+        slots.sort_unstable();
+        slots.dedup();
+        for slot in slots {
+            self.answer(slot as usize, &stale);
+            self.catch_up(slot as usize);
+        }
+    }
+}

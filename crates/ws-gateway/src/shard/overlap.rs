@@ -1,0 +1,212 @@
+//! A pattern and one of its own channels on the same connection: everything still comes once.
+//!
+//! The channel's subscription is covered: it stays, but the pattern's feed carries it. The two feeds
+//! may stand at different sequences when one takes over from the other, so the connection notes how
+//! far the subject had come – its floor – and leaves out what is at or below it.
+
+use odin_protocol::{
+    error::GapReason,
+    message::{Mode, ServerMessage},
+};
+
+use super::{
+    Shard,
+    feed::Feed,
+    subscription::{COVERED, Cursor, Floor, Subscription},
+};
+
+impl Shard {
+    /// Whether a pattern of this connection carries the feed's channel already.
+    pub(super) fn is_covered(&self, slot: usize, feed: u32) -> bool {
+        self.pattern_of(slot, feed).is_some()
+    }
+
+    /// Index of the listed pattern that covers the feed's channel. There is at most one: the star
+    /// stands for the last segment only.
+    fn pattern_of(&self, slot: usize, feed: u32) -> Option<usize> {
+        let channel = &self.feeds.at(feed).topic.channel;
+        if channel.is_pattern() {
+            return None;
+        }
+        self.connections[slot].subscriptions.iter().position(|other| {
+            let pattern = &self.feeds.at(other.feed).topic.channel;
+            other.is_listed() && pattern.is_pattern() && pattern.matches(channel)
+        })
+    }
+
+    /// How a subscription is served: a pattern that carries a channel of mode `all` merges nothing.
+    pub(super) fn mode_of(&self, slot: usize, subscription: &Subscription) -> Mode {
+        let pattern = &self.feeds.at(subscription.feed).topic.channel;
+        let carries_all = || {
+            self.connections[slot].subscriptions.iter().any(|other| {
+                other.index == COVERED
+                    && other.mode == Mode::All
+                    && pattern.matches(&self.feeds.at(other.feed).topic.channel)
+            })
+        };
+        if subscription.mode == Mode::Latest && pattern.is_pattern() && carries_all() {
+            return Mode::All;
+        }
+        subscription.mode
+    }
+
+    /// The subscription at `at` has just been covered: from here on its pattern serves its mode.
+    pub(super) fn end_merging(&mut self, slot: usize, at: usize) {
+        let Subscription { feed, mode, .. } = self.connections[slot].subscriptions[at];
+        if let Some(pattern) = self.pattern_of(slot, feed).filter(|_| mode == Mode::All) {
+            let head = self.feeds.at(self.connections[slot].subscriptions[pattern].feed).position;
+            let cursor = &mut self.outbox(slot).cursors[pattern];
+            cursor.merge_until = cursor.merge_until.min(head);
+        }
+    }
+
+    /// The pattern `feed` is about to be listed: it takes over the channels it covers.
+    pub(super) fn cover(&mut self, slot: usize, feed: u32) {
+        let pattern = self.feeds.at(feed).topic.channel.clone();
+        if !pattern.is_pattern() {
+            return;
+        }
+        for at in 0..self.connections[slot].subscriptions.len() {
+            let subscription = self.connections[slot].subscriptions[at];
+            let covered = self.feeds.at(subscription.feed);
+            if !subscription.is_listed() || !pattern.matches(&covered.topic.channel) || subscription.feed == feed {
+                continue;
+            }
+            let seq = self.outbox(slot).cursors[at].seq;
+            self.raise_floor(slot, subscription.feed, seq);
+            if subscription.mode == Mode::All {
+                self.announce_skipped(slot, subscription.feed, feed, seq);
+            }
+            let codec = self.connections[slot].codec;
+            // Counted before it leaves, so that the feed is never without use in between.
+            self.feeds.at_mut(subscription.feed).covered += 1;
+            self.leave(slot, subscription, codec);
+            self.connections[slot].subscriptions[at].index = COVERED;
+        }
+    }
+
+    /// The pattern `feed` has been taken from the connection, which had been sent it up to `cursor`:
+    /// what it carried goes by its own feeds again.
+    pub(super) fn uncover(&mut self, slot: usize, feed: u32, cursor: Cursor) {
+        let pattern = self.feeds.at(feed).topic.channel.clone();
+        if !pattern.is_pattern() {
+            return;
+        }
+        for at in 0..self.connections[slot].subscriptions.len() {
+            let subscription = self.connections[slot].subscriptions[at];
+            let own = self.feeds.at(subscription.feed);
+            if subscription.index != COVERED || !pattern.matches(&own.topic.channel) {
+                continue;
+            }
+            let sent = sent_seq(self.feeds.at(feed), &own.topic.subject, &cursor);
+            // Another stream's sequences are another's.
+            let sent = if own.epoch == self.feeds.at(feed).epoch { sent } else { 0 };
+            let seq = self.raise_floor(slot, subscription.feed, sent);
+            self.feeds.at_mut(subscription.feed).covered -= 1;
+            self.list(slot, at);
+            if subscription.mode == Mode::All
+                && let Some(position) = position_after(self.feeds.at(subscription.feed), seq)
+            {
+                // The chain goes on where it was: no snapshot.
+                self.outbox(slot).cursors[at] = Cursor { position, seq, merge_until: 0, snapshot_until: 0 };
+            }
+        }
+    }
+
+    /// Notes that the only subject of `feed` has been sent up to `seq`, and gives its floor: higher
+    /// if an earlier change of feeds left it so, 0 for none.
+    fn raise_floor(&mut self, slot: usize, feed: u32, seq: u64) -> u64 {
+        let feed = self.feeds.at(feed);
+        let (subject, Some(epoch)) = (feed.topic.subject.clone(), feed.epoch) else {
+            return 0;
+        };
+        let floors = &mut self.outbox(slot).floors;
+        match floors.iter_mut().find(|floor| *floor.subject == *subject && floor.epoch == epoch) {
+            Some(floor) => {
+                floor.seq = floor.seq.max(seq);
+                floor.seq
+            }
+            None => {
+                if seq > 0 {
+                    floors.push(Floor { subject: subject.into(), epoch, seq });
+                }
+                seq
+            }
+        }
+    }
+
+    /// A reader of every publication that stood at `seq` goes on with the pattern's snapshot: what
+    /// that leaves out is announced.
+    fn announce_skipped(&mut self, slot: usize, own: u32, pattern: u32, seq: u64) {
+        let (own, pattern) = (self.feeds.at(own), self.feeds.at(pattern));
+        let Some(last) = pattern.last.get(own.topic.subject.as_str()).map(|last| &last.publication) else {
+            return;
+        };
+        let known = own.ring.after(own.ring.base()).map(|publication| publication.seq);
+        let skipped = known.chain([own.ring.base_seq(), last.prev.unwrap_or(0)]).filter(|known| *known < last.seq);
+        let until = skipped.max().unwrap_or(0);
+        if seq == 0 || until <= seq || own.epoch != pattern.epoch {
+            return;
+        }
+        let gap = ServerMessage::Gap {
+            channel: last.channel.to_string(),
+            key: last.key.as_deref().map(str::to_owned),
+            after: seq,
+            until,
+            reason: GapReason::ReplayLimit,
+        };
+        self.metrics.gaps_announced.add(1);
+        self.answer(slot, &gap);
+    }
+}
+
+/// The highest sequence of `subject` that a connection at `cursor` has been sent; 0 for none.
+fn sent_seq(feed: &Feed, subject: &str, cursor: &Cursor) -> u64 {
+    let Some(last) = feed.last.get(subject) else {
+        return 0;
+    };
+    if let Some((_, void)) = last.void.as_ref().filter(|(position, _)| *position <= cursor.position) {
+        return void.seq;
+    }
+    if last.position <= cursor.position {
+        return last.publication.seq;
+    }
+    if cursor.position < cursor.snapshot_until {
+        // The snapshot had not come to it.
+        return 0;
+    }
+    let base = feed.ring.base();
+    if cursor.position < base || cursor.merge_until > feed.position {
+        // What came before the last value was sent, or merged into it, or is past the ring: of that
+        // only what the cursor has seen is sure.
+        let before = last.publication.prev.unwrap_or(0);
+        return if cursor.merge_until > feed.position { before } else { before.min(cursor.seq) };
+    }
+    let mut entries =
+        (base + 1..).zip(feed.ring.after(base)).filter(|(_, publication)| *publication.subject == *subject);
+    match entries.next() {
+        Some((position, first)) if position > cursor.position => first.prev.unwrap_or(0),
+        Some((_, first)) => {
+            let before = entries.take_while(|(position, _)| *position <= cursor.position);
+            before.last().map_or(first.seq, |(_, publication)| publication.seq)
+        }
+        None => 0,
+    }
+}
+
+/// The position in a feed of one subject behind which everything after `seq` lies, if nothing is
+/// missing there, or if what is missing is going to be announced.
+fn position_after(feed: &Feed, seq: u64) -> Option<u64> {
+    if seq == 0 {
+        return None;
+    }
+    if feed.seq <= seq {
+        return Some(feed.position);
+    }
+    let base = feed.ring.base();
+    let (at, next) = (base..).zip(feed.ring.after(base)).find(|(_, publication)| publication.seq > seq)?;
+    if next.prev.is_some_and(|prev| prev <= seq) {
+        return Some(at);
+    }
+    (feed.ring.base_seq() > seq).then(|| base - 1)
+}

@@ -1,0 +1,346 @@
+//! What a client may say, and what it is answered.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use odin_protocol::{
+    channel::Channel,
+    close::CloseCode,
+    error::{ErrorCode, ResumeFailure},
+    frame::{MAX_CONTROL_BYTES, Opcode, encode_frame},
+    message::{ChannelRequest, ClientMessage, ConnectionStatus, ErrorMessage, Mode, RequestId, ServerMessage},
+};
+
+use super::{
+    Shard,
+    feed::Waiting,
+    subscription::{COVERED, Cursor, Subscription, WAITING},
+};
+use crate::{
+    metrics::CloseReason,
+    publication::append_message,
+    rules::{Identity, Topic},
+};
+
+/// The first write is filled up to this size with unsolicited pongs, which clients ignore (RFC 6455
+/// §5.5.3). A receiver takes the size of what it gets for the peer's segment size and acknowledges
+/// at once when it has got more than that; while it still assumes the initial 536 bytes, every second
+/// update costs an acknowledgement that this thread has to process. See docs/decisions.
+const FIRST_WRITE_BYTES: usize = 1200;
+
+/// Requests of one connection for one channel that are remembered until it is open.
+const REQUESTS_WHILE_OPENING: usize = 4;
+
+/// What a resume is answered until the stream is read back for it.
+const NO_RESUME: ResumeFailure = ResumeFailure::Unsupported;
+
+impl Shard {
+    /// The first message of every connection.
+    pub(super) fn welcome(&mut self, slot: usize) {
+        let heartbeat = &self.config.heartbeat;
+        let status = ServerMessage::Status(ConnectionStatus {
+            status: ConnectionStatus::CONNECTED.into(),
+            connection_id: self.connection_id(self.connections[slot].serial),
+            heartbeat_ms: heartbeat.interval.as_millis() as u64,
+            idle_timeout_ms: Some(heartbeat.idle_timeout.as_millis() as u64),
+            connected_clients: self.totals.connected_clients(),
+            max_message_bytes: self.config.limits.message_bytes as u64,
+            epoch: None,
+            server: Some(concat!("odin/", env!("CARGO_PKG_VERSION")).to_owned()),
+        });
+        self.answer(slot, &status);
+        let answers = &mut self.outbox(slot).answers;
+        while answers.len() < FIRST_WRITE_BYTES {
+            encode_frame(Opcode::Pong, &[b' '; MAX_CONTROL_BYTES], answers);
+        }
+    }
+
+    /// Unique among all gateways of a cluster, and says nothing about the client.
+    fn connection_id(&self, serial: u64) -> String {
+        format!("{:08x}-{}-{serial}", self.boot, self.index)
+    }
+
+    pub(super) fn answer(&mut self, slot: usize, message: &ServerMessage) {
+        let codec = self.connections[slot].codec;
+        append_message(codec, message, &mut self.outbox(slot).answers);
+    }
+
+    pub(super) fn refuse(&mut self, slot: usize, error: ErrorMessage) {
+        self.metrics.errors_sent.add(1);
+        let (is_strike, is_rate) = (error.code.is_strike(), error.code == ErrorCode::RateLimited);
+        self.answer(slot, &ServerMessage::Error(error));
+        let connection = &mut self.connections[slot];
+        if is_strike {
+            connection.strikes = connection.strikes.saturating_add(1);
+        }
+        if u32::from(connection.strikes) > self.config.limits.strikes {
+            let (code, reason) = if is_rate {
+                (CloseCode::RateLimited, CloseReason::RateLimited)
+            } else {
+                (CloseCode::BadRequest, CloseReason::Policy)
+            };
+            self.close(slot, code, reason);
+        }
+    }
+
+    pub(super) fn on_client_message(&mut self, slot: usize, data: &[u8]) {
+        let codec = self.connections[slot].codec;
+        let message = match ClientMessage::decode(codec, data) {
+            Ok(message) => message,
+            Err(error) => {
+                self.refuse(slot, ErrorMessage::new(error.id, error.code, error.message));
+                return;
+            }
+        };
+        let limit = self.config.limits.messages_per_second;
+        if u32::from(self.connections[slot].messages) > limit {
+            let mut error = ErrorMessage::new(
+                message.id().cloned(),
+                ErrorCode::RateLimited,
+                format!("more than {limit} messages in a second"),
+            );
+            error.limit = Some(u64::from(limit));
+            error.retry_after_ms = Some(1000);
+            self.refuse(slot, error);
+            return;
+        }
+        match message {
+            ClientMessage::Subscribe { id, channels, since } => self.subscribe_all(slot, id, channels, since),
+            ClientMessage::Unsubscribe { id, channels } => {
+                if self.are_too_many(slot, &id, channels.len()) {
+                    return;
+                }
+                for channel in channels {
+                    self.unsubscribe(slot, id.clone(), channel);
+                }
+            }
+            ClientMessage::Ping { id } => {
+                let pong = ServerMessage::Pong { id, ts: now_ms() };
+                self.answer(slot, &pong);
+            }
+            ClientMessage::Auth { id, .. } => {
+                let text = "this gateway has no authentication";
+                self.refuse(slot, ErrorMessage::new(id, ErrorCode::AuthUnavailable, text));
+            }
+            ClientMessage::Publish { id, channel, .. } => {
+                let text = "this gateway takes no publications from clients";
+                let mut error = ErrorMessage::new(id, ErrorCode::Unsupported, text);
+                error.channel = Channel::parse(&channel).ok().map(|channel| channel.to_string());
+                self.refuse(slot, error);
+            }
+        }
+    }
+
+    fn subscribe_all(
+        &mut self,
+        slot: usize,
+        id: Option<RequestId>,
+        channels: Vec<ChannelRequest>,
+        since: Option<String>,
+    ) {
+        if self.are_too_many(slot, &id, channels.len()) {
+            return;
+        }
+        self.connections[slot].subscriptions.reserve_exact(channels.len());
+        for mut request in channels {
+            request.since = request.since.or_else(|| since.clone());
+            if self.connections.get(slot).is_none_or(|c| c.closing.is_some()) {
+                return;
+            }
+            match self.topic(&request) {
+                Ok((topic, mode)) => self.subscribe(slot, id.clone(), topic, mode, request.since.is_some()),
+                Err(mut error) => {
+                    error.id.clone_from(&id);
+                    // A name that breaks the grammar is not sent back.
+                    error.channel = Channel::parse(&request.channel).ok().map(|channel| channel.to_string());
+                    self.refuse(slot, error);
+                }
+            }
+        }
+        self.connections[slot].subscriptions.shrink_to_fit();
+    }
+
+    /// Refuses a message that names more channels than allowed.
+    fn are_too_many(&mut self, slot: usize, id: &Option<RequestId>, channels: usize) -> bool {
+        let limit = self.config.limits.channels_per_message;
+        if channels <= limit {
+            return false;
+        }
+        let text = format!("{channels} channels in one message");
+        let mut error = ErrorMessage::new(id.clone(), ErrorCode::TooManyChannels, text);
+        error.limit = Some(limit as u64);
+        self.refuse(slot, error);
+        true
+    }
+
+    /// What a request stands for, if this client may have it.
+    fn topic(&self, request: &ChannelRequest) -> Result<(Topic, Mode), ErrorMessage> {
+        let refusal = |code, text: String| ErrorMessage::new(None, code, text);
+        let channel =
+            Channel::parse(&request.channel).map_err(|error| refusal(ErrorCode::InvalidChannel, error.to_string()))?;
+        if let Some(option) = request.unsupported {
+            return Err(refusal(ErrorCode::Unsupported, format!("option {option} is not offered")));
+        }
+        let topic = self
+            .config
+            .rules
+            .resolve(&channel, &Identity::Anonymous)
+            .map_err(|error| refusal(error.code, error.message))?;
+        match request.mode {
+            Some(mode) if mode != topic.mode && !topic.client_may_choose_mode => {
+                let text = format!("channel {channel} is served in mode {} only", topic.mode.as_str());
+                Err(refusal(ErrorCode::Unsupported, text))
+            }
+            mode => {
+                let mode = mode.unwrap_or(topic.mode);
+                Ok((topic, mode))
+            }
+        }
+    }
+
+    fn subscribe(&mut self, slot: usize, id: Option<RequestId>, topic: Topic, mode: Mode, resumes: bool) {
+        let found = self.feeds.find(&topic);
+        if let Some(feed) = found
+            && let Some(at) = self.connections[slot].find(feed)
+        {
+            // Asked again: the same answer, and no second snapshot.
+            let Subscription { mode, index, .. } = self.connections[slot].subscriptions[at];
+            if index != WAITING {
+                self.say_subscribed(slot, id, feed, mode, None);
+                return;
+            }
+            let waiting = &mut self.feeds.at_mut(feed).waiting;
+            if waiting.iter().filter(|waiting| waiting.slot as usize == slot).count() < REQUESTS_WHILE_OPENING {
+                waiting.push(Waiting { slot: slot as u32, request: id, resumes });
+            } else {
+                let text = "the channel is being opened, and was asked for often enough";
+                let mut error = ErrorMessage::new(id, ErrorCode::RateLimited, text);
+                error.channel = Some(topic.channel.to_string());
+                self.refuse(slot, error);
+            }
+            return;
+        }
+        let limit = self.config.limits.subscriptions_per_connection;
+        if self.connections[slot].subscriptions.len() >= limit {
+            let text = format!("the connection has {limit} subscriptions");
+            let mut error = ErrorMessage::new(id, ErrorCode::TooManySubscriptions, text);
+            error.channel = Some(topic.channel.to_string());
+            error.limit = Some(limit as u64);
+            self.refuse(slot, error);
+            return;
+        }
+        let feed = match found {
+            Some(feed) => feed,
+            None => {
+                let channel = topic.channel.to_string();
+                let feed = self.feeds.insert(topic, self.config.feeds.ring_bytes).id;
+                if !self.join(feed) {
+                    self.forget_feed(feed.slot);
+                    let mut error = ErrorMessage::new(id, ErrorCode::Unavailable, "too many feeds are being opened");
+                    error.channel = Some(channel);
+                    error.retry_after_ms = Some(1000);
+                    self.refuse(slot, error);
+                    return;
+                }
+                feed.slot
+            }
+        };
+        self.metrics.subscriptions.add(1);
+        let subscription = Subscription { feed, index: WAITING, mode };
+        let connection = &mut self.connections[slot];
+        connection.subscriptions.push(subscription);
+        if let Some(outbox) = &mut connection.outbox {
+            outbox.cursors.push(Cursor::fresh(self.feeds.at(feed), mode));
+        }
+        self.feeds.at_mut(feed).unused_since = None;
+        if self.feeds.at(feed).epoch.is_some() {
+            self.begin(slot, id, feed, resumes);
+        } else {
+            self.feeds.at_mut(feed).waiting.push(Waiting { slot: slot as u32, request: id, resumes });
+        }
+    }
+
+    /// The subscription starts here: the answer, then the snapshot, then what follows.
+    pub(super) fn begin(&mut self, slot: usize, id: Option<RequestId>, feed: u32, resumes: bool) {
+        let at = self.connections[slot].find(feed).expect("subscribed before");
+        let mode = self.connections[slot].subscriptions[at].mode;
+        self.say_subscribed(slot, id, feed, mode, resumes.then_some(NO_RESUME));
+        if self.is_covered(slot, feed) {
+            self.connections[slot].subscriptions[at].index = COVERED;
+            self.feeds.at_mut(feed).covered += 1;
+            self.end_merging(slot, at);
+        } else {
+            self.cover(slot, feed);
+            self.list(slot, at);
+        }
+    }
+
+    /// Puts a subscription into its feed's list; the snapshot is owed to it.
+    pub(super) fn list(&mut self, slot: usize, at: usize) {
+        let connection = &mut self.connections[slot];
+        let Subscription { feed, mode, .. } = connection.subscriptions[at];
+        let list = &mut self.feeds.at_mut(feed).subscribers[connection.codec.index()];
+        connection.subscriptions[at].index = u32::try_from(list.len()).expect("connections are counted in u32");
+        list.push(slot as u32);
+        let mode = self.mode_of(slot, &Subscription { feed, index: 0, mode });
+        let cursor = Cursor::fresh(self.feeds.at(feed), mode);
+        self.outbox(slot).cursors[at] = cursor;
+    }
+
+    pub(super) fn say_subscribed(
+        &mut self,
+        slot: usize,
+        id: Option<RequestId>,
+        feed: u32,
+        mode: Mode,
+        reason: Option<ResumeFailure>,
+    ) {
+        let feed = self.feeds.at(feed);
+        let message = ServerMessage::Subscribed {
+            id,
+            channel: feed.topic.channel.to_string(),
+            mode,
+            recovered: false,
+            reason,
+            cursor: None,
+        };
+        self.answer(slot, &message);
+    }
+
+    fn unsubscribe(&mut self, slot: usize, id: Option<RequestId>, channel: String) {
+        let parsed = match Channel::parse(&channel) {
+            Ok(parsed) => parsed,
+            Err(error) => {
+                self.refuse(slot, ErrorMessage::new(id, ErrorCode::InvalidChannel, error.to_string()));
+                return;
+            }
+        };
+        let connection = &self.connections[slot];
+        let feeds = &self.feeds;
+        let found = connection
+            .subscriptions
+            .iter()
+            .position(|subscription| feeds.at(subscription.feed).topic.channel == parsed);
+        if let Some(at) = found {
+            let cursor = self.outbox(slot).cursors.remove(at);
+            let connection = &mut self.connections[slot];
+            let subscription = connection.subscriptions.remove(at);
+            if connection.subscriptions.is_empty() {
+                connection.unsubscribed_s = (self.ticks / super::TICKS_PER_S) as u32;
+            }
+            let codec = connection.codec;
+            self.metrics.subscriptions.sub(1);
+            if subscription.is_listed() {
+                self.uncover(slot, subscription.feed, cursor);
+            }
+            self.leave(slot, subscription, codec);
+        }
+        // Idempotent: whoever is not subscribed is told the same.
+        let channel = parsed.to_string();
+        self.answer(slot, &ServerMessage::Unsubscribed { id, channel });
+    }
+}
+
+pub(super) fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

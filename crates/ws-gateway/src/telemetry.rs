@@ -1,0 +1,185 @@
+//! Logs: one line for each event on standard error, as JSON or as text for a person.
+//!
+//! Redaction: a field whose name says that it holds a secret or a client's data ([`REDACTED_FIELDS`]) is written as
+//! `***`, whoever logs it; long values are cut; control characters are escaped, so that a channel name or a user agent
+//! cannot forge a line.
+
+mod line;
+
+use std::io;
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+
+use crate::config::{Log, LogFormat};
+
+/// Names of fields that are never written, whatever they hold. A name counts when it is one of these or ends in one of
+/// them after `_` or `.`: `access_token` and `http.cookie` too.
+pub const REDACTED_FIELDS: [&str; 11] = [
+    "authorization",
+    "cookie",
+    "credentials",
+    "data",
+    "jwt",
+    "password",
+    "payload",
+    "secret",
+    "seed",
+    "token",
+    "query",
+];
+
+/// Values longer than this are cut, in bytes.
+pub const MAX_VALUE_BYTES: usize = 1_024;
+
+/// Why logging could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// The level is neither a level nor a list of directives.
+    #[error("invalid log level {level:?}")]
+    Level {
+        /// As configured.
+        level: String,
+        /// What is wrong with it.
+        #[source]
+        source: ParseError,
+    },
+    /// The process logs already.
+    #[error("logging was set up twice")]
+    Twice(#[from] TryInitError),
+}
+
+/// Sets up logging for the process, to standard error.
+///
+/// # Errors
+/// When the level is invalid or logging was set up before.
+pub fn init(log: &Log) -> Result<(), TelemetryError> {
+    let filter = filter(log)?;
+    // Colour is for terminals only; standard error of a pod is none.
+    match log.format {
+        LogFormat::Json => json(filter, io::stderr).try_init()?,
+        LogFormat::Text => text(filter, io::stderr).try_init()?,
+    }
+    Ok(())
+}
+
+fn filter(log: &Log) -> Result<EnvFilter, TelemetryError> {
+    let level = log.level.clone();
+    EnvFilter::builder().parse(&level).map_err(|source| TelemetryError::Level { level, source })
+}
+
+fn json<W>(filter: EnvFilter, writer: W) -> impl tracing::Subscriber + Send + Sync
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(writer)
+        .with_ansi(false)
+        .fmt_fields(line::JsonFields)
+        .event_format(line::JsonLine)
+        .finish()
+}
+
+fn text<W>(filter: EnvFilter, writer: W) -> impl tracing::Subscriber + Send + Sync
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(writer)
+        .with_ansi(false)
+        .fmt_fields(line::TextFields)
+        .finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("no panic while writing").extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn log(format: LogFormat, level: &str, events: impl FnOnce()) -> String {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let make = move || writer.clone();
+        let filter = filter(&Log { level: level.to_owned(), format }).expect("a level");
+        match format {
+            LogFormat::Json => tracing::subscriber::with_default(json(filter, make), events),
+            LogFormat::Text => tracing::subscriber::with_default(text(filter, make), events),
+        }
+        let bytes = lines.0.lock().expect("no panic while writing").clone();
+        String::from_utf8(bytes).expect("logs are text")
+    }
+
+    fn secrets() {
+        let span = tracing::info_span!("connection", conn_id = 7, token = "hunter2");
+        let _entered = span.enter();
+        tracing::info!(access_token = "hunter2", payload = ?"hunter2", tokens = 5, channel = "a\nb", "a line");
+    }
+
+    #[test]
+    fn a_json_line_is_one_object_without_secrets() {
+        let text = log(LogFormat::Json, "info", secrets);
+        assert_eq!(text.lines().count(), 1, "{text}");
+        let line: serde_json::Value = serde_json::from_str(&text).expect("json");
+        assert_eq!(line["level"], "info");
+        assert_eq!(line["message"], "a line");
+        assert_eq!(line["access_token"], "***");
+        assert_eq!(line["payload"], "***");
+        assert_eq!(line["tokens"], 5);
+        assert_eq!(line["channel"], "a\nb");
+        assert_eq!(line["spans"][0]["name"], "connection");
+        assert_eq!(line["spans"][0]["conn_id"], 7);
+        assert_eq!(line["spans"][0]["token"], "***");
+        assert!(line["target"].as_str().is_some_and(|target| target.starts_with("ws_gateway")));
+        assert!(!text.contains("hunter2"));
+    }
+
+    #[test]
+    fn a_text_line_cannot_be_forged_and_has_no_secrets() {
+        let text = log(LogFormat::Text, "info", || {
+            secrets();
+            tracing::warn!(agent = %"x\n2026-01-01 ERROR forged\u{1b}[31m", "odd\nmessage");
+        });
+        assert_eq!(text.lines().count(), 2, "{text}");
+        assert!(text.contains("***") && !text.contains("hunter2") && !text.contains('\u{1b}'), "{text}");
+        assert!(text.contains("conn_id=7"), "{text}");
+    }
+
+    #[test]
+    fn long_values_are_cut() {
+        let long = "é".repeat(MAX_VALUE_BYTES);
+        let text = log(LogFormat::Json, "info", || tracing::info!(agent = %long, "long"));
+        let line: serde_json::Value = serde_json::from_str(&text).expect("json");
+        let agent = line["agent"].as_str().expect("text");
+        assert!(agent.len() <= MAX_VALUE_BYTES + "…".len() && agent.ends_with('…'));
+    }
+
+    #[test]
+    fn the_level_may_differ_by_target() {
+        let events = || {
+            tracing::debug!(target: "loud", "seen");
+            tracing::debug!(target: "quiet", "unseen");
+        };
+        let text = log(LogFormat::Text, "info,loud=debug", events);
+        assert!(text.contains("seen") && !text.contains("unseen"), "{text}");
+        assert!(filter(&Log { level: "info,=,".to_owned(), format: LogFormat::Text }).is_err());
+    }
+}

@@ -1,0 +1,30 @@
+//! The gateway by its door: real sockets, real bytes, a real nats-server, the gateway running in the test process.
+//!
+//! | file | one thing |
+//! |---|---|
+//! | `connect` | the handshake, sub-protocols, what a connection is told first, heartbeat and idleness |
+//! | `subscribe` | what a client may say, and what it is answered |
+//! | `fanout` | from a publication to everybody who wants it: chains, patterns, poison, filters |
+//! | `overlap` | a pattern and its own channels on one connection: everything once |
+//! | `slow_reader` | those who take less than there is |
+//! | `bus` | NATS that is late, lossy, restarted, re-created |
+//! | `cluster` | NATS with three nodes, and one of them killed |
+//! | `drain` | how a gateway leaves |
+//! | `interest` | what is kept for clients, on the bus and in memory, and let go of |
+//! | `abuse` | hostile handshakes, frames and messages, one test for each attack |
+//! | `admin` | probes, metrics, statistics, logs |
+//!
+//! A test waits for an event. Limits in time are there so that a broken gateway fails a test instead of hanging it.
+
+mod abuse;
+mod admin;
+mod bus;
+mod cluster;
+mod connect;
+mod drain;
+mod fanout;
+mod interest;
+mod overlap;
+mod slow_reader;
+mod subscribe;
+mod support;

@@ -1,0 +1,349 @@
+//! Those who take less than there is: nothing waits for them in memory, and nobody else waits for them.
+
+use std::{collections::HashMap, time::Duration};
+
+use odin_protocol::{
+    ServerMessage,
+    error::{GapReason, ResumeFailure},
+};
+use ws_gateway::config::Config;
+
+use crate::support::{Chains, Client, Dial, Odin, Received, frame, until};
+
+/// Prices published while somebody sleeps, and the padding of each: some hundred times what the buffers take.
+const MANY: u64 = 2000;
+const PADDING: usize = 1000;
+
+/// Buffers so small that a reader that stops is found out soon.
+fn small_buffers(config: &mut Config) {
+    config.sockets.send_buffer_bytes = Some(16 * 1024);
+    config.sockets.notsent_lowat_bytes = Some(16 * 1024);
+}
+
+fn big_rings(config: &mut Config) {
+    small_buffers(config);
+    config.feeds.ring_bytes = 64 << 20;
+}
+
+/// A client whose own buffer is small too.
+async fn sleeper(odin: &Odin) -> Client {
+    let dial = Dial { receive_buffer_bytes: Some(4096), ..Dial::default() };
+    Client::dial(odin.gateway.address, dial).await
+}
+
+/// Publishes while `awake` reads along everything, until only the sleeper is behind.
+async fn publish_past_the_sleeper(odin: &Odin, awake: &mut Client) -> Vec<u64> {
+    let reading = async {
+        let mut chains = Chains::default();
+        let mut seen = Vec::new();
+        while seen.len() < MANY as usize {
+            let update = awake.update().await;
+            chains.take(&update);
+            seen.push(update.seq);
+        }
+        seen
+    };
+    let (sequences, seen) = tokio::join!(odin.publisher.prices("BTC", 1, MANY, PADDING), reading);
+    assert_eq!(seen, sequences, "whoever reads is not disturbed by whoever does not");
+    odin.gateway.metric_becomes("odin_gateway_connections_behind", 1).await;
+    sequences
+}
+
+#[tokio::test]
+async fn gives_a_slow_reader_of_latest_the_newest_value_and_merges_the_rest() {
+    let odin = Odin::start_with(big_rings).await;
+    let mut slow = sleeper(&odin).await;
+    slow.subscribe(&["price:BTC"]).await;
+    let mut awake = odin.client().await;
+    awake.subscribe_all(&["price:BTC"]).await;
+    let sequences = publish_past_the_sleeper(&odin, &mut awake).await;
+    let newest = *sequences.last().expect("many");
+    let mut seen = Vec::new();
+    while seen.last() != Some(&newest) {
+        let update = slow.update().await;
+        assert!(seen.last().is_none_or(|last| update.seq > *last), "forwards only");
+        seen.push(update.seq);
+    }
+    assert!(seen.len() < MANY as usize / 2, "{} of {MANY} came: they were queued, not merged", seen.len());
+    let merged = odin.gateway.metric("odin_gateway_merged_total").await;
+    assert_eq!(merged, MANY - seen.len() as u64, "every one is either delivered or merged");
+    // At head again, and live.
+    odin.gateway.metric_becomes("odin_gateway_connections_behind", 0).await;
+    let seq = odin.publisher.price("BTC", 0).await;
+    let update = slow.update().await;
+    assert_eq!((update.seq, update.prev), (seq, Some(newest)));
+}
+
+#[tokio::test]
+async fn gives_a_slow_reader_of_a_pattern_the_newest_of_each() {
+    let odin = Odin::start_with(small_buffers).await;
+    let mut slow = sleeper(&odin).await;
+    slow.subscribe(&["price:*"]).await;
+    let padding = "x".repeat(PADDING);
+    let message = |n: u64| (format!("odin.tokens.T{}.price", n % 50), format!(r#"{{"n":{n},"p":"{padding}"}}"#));
+    let sequences = odin.publisher.publish_all((0..MANY).map(message).collect()).await;
+    odin.gateway.metric_becomes("odin_gateway_connections_behind", 1).await;
+    let mut newest: HashMap<String, u64> = HashMap::new();
+    for (n, seq) in sequences.iter().enumerate() {
+        let last = newest.entry(format!("price:T{}", n % 50)).or_default();
+        *last = (*last).max(*seq);
+    }
+    let mut seen: HashMap<String, u64> = HashMap::new();
+    let mut count = 0;
+    while seen != newest {
+        let update = slow.update().await;
+        let before = seen.insert(update.channel.clone(), update.seq);
+        assert!(before.is_none_or(|before| update.seq > before), "forwards only");
+        count += 1;
+    }
+    assert!(count < MANY / 2, "{count} of {MANY} came");
+    assert!(slow.sync(2).await.is_empty());
+}
+
+#[tokio::test]
+async fn lets_a_slow_reader_of_all_catch_up_in_order_without_loss() {
+    let odin = Odin::start_with(big_rings).await;
+    let mut slow = sleeper(&odin).await;
+    slow.subscribe_all(&["price:BTC"]).await;
+    let mut awake = odin.client().await;
+    awake.subscribe_all(&["price:BTC"]).await;
+    let sequences = publish_past_the_sleeper(&odin, &mut awake).await;
+    let mut chains = Chains::default();
+    for seq in &sequences {
+        let update = slow.update().await;
+        assert_eq!(update.seq, *seq);
+        chains.take(&update);
+    }
+    assert_eq!(odin.gateway.metric("odin_gateway_gaps_announced_total").await, 0);
+    odin.gateway.metric_becomes("odin_gateway_connections_behind", 0).await;
+    odin.publisher.price("BTC", 0).await;
+    chains.take(&slow.update().await);
+}
+
+/// Reads until `newest` has come; every sequence of `published` must have come or lie in a gap.
+async fn reads_or_hears_of_a_gap(slow: &mut Client, pattern: &str, published: &[u64]) -> usize {
+    let newest = *published.last().expect("many");
+    let mut seen = Vec::new();
+    let mut gaps: Vec<(u64, u64)> = Vec::new();
+    while seen.last() != Some(&newest) {
+        match slow.message().await {
+            ServerMessage::Update(update) => seen.push(update.seq),
+            ServerMessage::Gap { channel, key, after, until, reason } => {
+                assert_eq!((&*channel, key, reason), (pattern, None, GapReason::ReplayLimit));
+                assert!(after < until, "a gap has a length: {after}..{until}");
+                gaps.push((after, until));
+            }
+            other => panic!("unexpected {other:?}"),
+        }
+    }
+    assert!(!gaps.is_empty(), "nothing was left out");
+    for seq in published {
+        let is_announced = gaps.iter().any(|(after, until)| after < seq && seq <= until);
+        assert!(seen.contains(seq) || is_announced, "{seq} vanished: {gaps:?}");
+    }
+    let mut sorted = seen.clone();
+    sorted.sort_unstable();
+    sorted.dedup();
+    assert_eq!(sorted.len(), seen.len(), "none came twice");
+    seen.len()
+}
+
+#[tokio::test]
+async fn announces_a_gap_to_a_reader_of_all_that_fell_out_of_the_ring() {
+    let odin = Odin::start_with(|config| {
+        small_buffers(config);
+        config.feeds.ring_bytes = 64 * 1024;
+    })
+    .await;
+    let mut slow = sleeper(&odin).await;
+    slow.subscribe_all(&["price:BTC"]).await;
+    let sequences = odin.publisher.prices("BTC", 1, MANY, PADDING).await;
+    odin.gateway.metric_becomes("odin_gateway_connections_behind", 1).await;
+    let seen = reads_or_hears_of_a_gap(&mut slow, "price:BTC", &sequences).await;
+    assert!(seen < MANY as usize);
+    assert!(odin.gateway.metric("odin_gateway_gaps_announced_total").await >= 1);
+    let seq = odin.publisher.price("BTC", 0).await;
+    let update = slow.update().await;
+    assert_eq!((update.seq, update.prev), (seq, sequences.last().copied()));
+}
+
+#[tokio::test]
+async fn announces_a_gap_of_a_pattern_for_all_of_its_chains() {
+    let odin = Odin::start_with(|config| {
+        small_buffers(config);
+        config.feeds.ring_bytes = 64 * 1024;
+    })
+    .await;
+    let mut slow = sleeper(&odin).await;
+    slow.subscribe_all(&["price:*"]).await;
+    let padding = "x".repeat(PADDING);
+    // T0 speaks once and again when the sleeper is far behind: its link to the one before spans everything.
+    let token = |n: u64| if n == 0 || n == MANY - 20 { 0 } else { 1 + n % 10 };
+    let mut sequences = Vec::new();
+    for n in 0..MANY {
+        let subject = format!("odin.tokens.T{}.price", token(n));
+        if n % 100 == 99 || n + 30 > MANY {
+            sequences.push(odin.publisher.publish(&subject, format!(r#"{{"n":{n}}}"#)).await);
+        } else {
+            let message = (subject, format!(r#"{{"n":{n},"p":"{padding}"}}"#));
+            sequences.extend(odin.publisher.publish_all(vec![message]).await);
+        }
+    }
+    odin.gateway.metric_becomes("odin_gateway_connections_behind", 1).await;
+    reads_or_hears_of_a_gap(&mut slow, "price:*", &sequences).await;
+}
+
+/// Attack: subscribe to much, then never read again.
+#[tokio::test]
+async fn closes_a_reader_that_takes_nothing() {
+    let odin = Odin::start_with(|config| {
+        big_rings(config);
+        config.heartbeat.not_reading_timeout = Duration::from_secs(1);
+    })
+    .await;
+    let mut slow = sleeper(&odin).await;
+    slow.subscribe(&["price:BTC"]).await;
+    let mut awake = odin.client().await;
+    awake.subscribe_all(&["price:BTC"]).await;
+    let (sequences, ()) = tokio::join!(odin.publisher.prices("BTC", 1, MANY, PADDING), async {
+        for _ in 0..MANY {
+            awake.update().await;
+        }
+    });
+    odin.gateway.metric_becomes("odin_gateway_connections_closed_total{reason=\"not_reading\"}", 1).await;
+    odin.gateway.metric_becomes("odin_gateway_connections", 1).await;
+    // What the kernel held is still there, then comes the end.
+    let mut last = 0;
+    loop {
+        match slow.next().await {
+            Received::Message(ServerMessage::Update(update)) => last = update.seq,
+            Received::Close(code, _) => assert_eq!(code, Some(4001)),
+            Received::End => break,
+            _ => {}
+        }
+    }
+    assert!(last < *sequences.last().expect("many"));
+    assert!(awake.sync(2).await.is_empty(), "nobody else is disturbed");
+}
+
+/// Attack: read a little now and then, to be served for ever.
+#[tokio::test]
+async fn keeps_a_reader_that_is_slow_but_reads() {
+    let odin = Odin::start_with(|config| {
+        small_buffers(config);
+        config.heartbeat.not_reading_timeout = Duration::from_secs(2);
+    })
+    .await;
+    let mut slow = sleeper(&odin).await;
+    slow.subscribe(&["price:BTC"]).await;
+    let (stop, mut stopped) = tokio::sync::oneshot::channel::<()>();
+    let publisher = odin.publisher.clone();
+    let rain = tokio::spawn(async move {
+        let mut last = 0;
+        while stopped.try_recv().is_err() {
+            last = *publisher.prices("BTC", 1, 100, PADDING).await.last().expect("some");
+        }
+        last
+    });
+    odin.gateway.metric_reaches("odin_gateway_writes_blocked_total", 1).await;
+    // For twice the limit, a tenth of what is published.
+    for _ in 0..40 {
+        for _ in 0..5 {
+            slow.update().await;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    stop.send(()).expect("raining");
+    let newest = rain.await.expect("no panic");
+    while slow.update().await.seq != newest {}
+    assert!(odin.gateway.metric("odin_gateway_merged_total").await > 0);
+}
+
+/// Attack: ask much and read none of the answers.
+#[tokio::test]
+async fn stops_reading_from_whoever_does_not_read_its_answers() {
+    let odin = Odin::start_with(|config| {
+        small_buffers(config);
+        config.sockets.receive_buffer_bytes = Some(16 * 1024);
+        config.limits.messages_per_second = 60_000;
+    })
+    .await;
+    let mut bystander = odin.client().await;
+    bystander.subscribe(&["price:BTC"]).await;
+    let slow = sleeper(&odin).await;
+    let names: Vec<String> = (0..500).map(|n| format!("\"price:T{n}\"")).collect();
+    // Each is answered by 500 messages, some 25 KB in all.
+    let question = frame(0x81, format!(r#"{{"type":"unsubscribe","channels":[{}]}}"#, names.join(",")).as_bytes());
+    const QUESTIONS: usize = 200;
+    let Client { stream, .. } = slow;
+    let (mut reads, mut writes) = stream.into_split();
+    let asking = tokio::spawn(async move {
+        use tokio::io::AsyncWriteExt;
+        for _ in 0..QUESTIONS {
+            writes.write_all(&question).await.expect("sent");
+        }
+        writes
+    });
+    odin.gateway.metric_becomes("odin_gateway_connections_behind", 1).await;
+    until("the gateway to stop reading", async || {
+        let before = odin.gateway.metric("odin_gateway_messages_received_total").await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        (odin.gateway.metric("odin_gateway_messages_received_total").await == before).then_some(())
+    })
+    .await;
+    assert!(odin.gateway.metric("odin_gateway_messages_received_total").await < QUESTIONS as u64 / 2);
+    // It waits, it does not spin: a shard that has nothing to do turns some ten times a second.
+    let turns = odin.gateway.metric("odin_gateway_shard_turns_total").await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let turned = odin.gateway.metric("odin_gateway_shard_turns_total").await - turns;
+    assert!(turned < 200, "{turned} turns in half a second");
+    assert!(bystander.sync(2).await.is_empty(), "nobody else is disturbed");
+    // Once it reads, it gets every answer.
+    let answers = until_all_answers(&mut reads, QUESTIONS * 500).await;
+    assert_eq!(answers, QUESTIONS * 500);
+    asking.await.expect("no panic");
+}
+
+/// Counts `unsubscribed` messages until there are so many.
+async fn until_all_answers(stream: &mut tokio::net::tcp::OwnedReadHalf, wanted: usize) -> usize {
+    use tokio::io::AsyncReadExt;
+    let word = b"\"unsubscribed\"";
+    let mut waiting = Vec::new();
+    let mut count = 0;
+    while count < wanted {
+        let read = crate::support::in_time("answers", stream.read_buf(&mut waiting)).await.expect("readable");
+        assert_ne!(read, 0, "ended after {count} answers");
+        let mut at = 0;
+        while let Some(found) = waiting[at..].windows(word.len()).position(|window| window == word) {
+            count += 1;
+            at += found + word.len();
+        }
+        let keep = waiting.len().saturating_sub(word.len() - 1).max(at);
+        waiting.drain(..keep);
+    }
+    count
+}
+
+#[tokio::test]
+async fn begins_the_feeds_of_a_shard_anew_when_its_queue_was_full() {
+    let odin = Odin::start_with(|config| config.feeds.shard_queue_bytes = 1).await;
+    let mut client = odin.client().await;
+    client.subscribe(&["price:BTC"]).await;
+    let sequences = odin.publisher.prices("BTC", 1, 20, 0).await;
+    // No publication fits: each time the shard asks again, says so, and sends the newest.
+    let mut last = 0;
+    while last != *sequences.last().expect("some") {
+        match client.message().await {
+            ServerMessage::Subscribed { id: None, recovered: false, reason, .. } => {
+                assert_eq!(reason, Some(ResumeFailure::ReplayLimit));
+            }
+            ServerMessage::Update(update) => {
+                assert!(update.snapshot);
+                assert!(update.seq >= last);
+                last = update.seq;
+            }
+            other => panic!("unexpected {other:?}"),
+        }
+    }
+    assert!(odin.gateway.metric("odin_gateway_shard_queue_overruns_total").await >= 1);
+}
