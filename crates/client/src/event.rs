@@ -1,0 +1,122 @@
+//! What a client tells the application, in the order it happened.
+
+use std::time::Duration;
+
+use odin_protocol::{ConnectionStatus, ErrorCode, GapReason, Mode, ResumeFailure, StaleReason, Update};
+
+use crate::parting::Parting;
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// A gateway has said hello. Subscriptions are asked for again by themselves.
+    Connected(Connected),
+    /// The connection is lost or could not be made; the next try comes by itself.
+    Reconnecting {
+        /// Tries that came to nothing since the connection was last good, from 1.
+        attempt: u32,
+        /// Wait before the next one.
+        after: Duration,
+        /// What happened.
+        why: Parting,
+    },
+    /// The gateway closed the connection because nothing was subscribed. It comes back with the next subscription.
+    Idle,
+    /// A subscription begins or goes on.
+    Subscribed {
+        /// As subscribed: may be a pattern.
+        channel: String,
+        /// The mode in force.
+        mode: Mode,
+        /// Whether everything after the position of before follows.
+        recovered: bool,
+        /// Why not, if that was asked for. In mode `all` publications may then be missing.
+        reason: Option<ResumeFailure>,
+    },
+    /// A subscription has ended, by request or by the gateway. Nothing of it follows.
+    Unsubscribed {
+        /// As subscribed.
+        channel: String,
+    },
+    /// A publication, never one that came before.
+    Update(Update),
+    /// Publications are missing.
+    Gap(Gap),
+    /// Values may be old from now on; what is missed meanwhile comes before [`Event::Live`].
+    Stale {
+        /// As subscribed; `None`: all.
+        channel: Option<String>,
+        /// Why.
+        reason: Option<StaleReason>,
+        /// Complete up to then, in milliseconds since 1970.
+        since_ms: Option<i64>,
+    },
+    /// Values are fresh again.
+    Live {
+        /// As in [`Event::Stale`].
+        channel: Option<String>,
+    },
+    /// The gateway is about to close the connection; another one takes over.
+    Draining {
+        /// Within this time.
+        within: Option<Duration>,
+        /// For people.
+        message: Option<String>,
+    },
+    /// The operators have something to say.
+    Notice {
+        /// For people.
+        message: String,
+    },
+    /// A ping was answered.
+    RoundTrip(Duration),
+    /// A request was refused.
+    Error(Refusal),
+    /// The end: no event follows.
+    Closed {
+        /// The close code, if there was one.
+        code: Option<u16>,
+        /// What happened.
+        why: Parting,
+    },
+}
+
+/// A new connection.
+#[derive(Clone, Debug)]
+pub struct Connected {
+    /// The gateway's address, one of those of the options.
+    pub url: String,
+    /// What it said.
+    pub status: ConnectionStatus,
+    /// Connections made before this one.
+    pub reconnects: u64,
+}
+
+/// Publications with `after < seq <= until` were not delivered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// The concrete channel, or the subscribed pattern for all of its channels.
+    pub channel: String,
+    /// One chain of the channel; `None` for all of them.
+    pub key: Option<String>,
+    /// Last sequence before the gap.
+    pub after: u64,
+    /// Last sequence of the gap.
+    pub until: u64,
+    /// Why, as the gateway says; `None`: it did not say anything, and has broken its promise.
+    pub announced: Option<GapReason>,
+}
+
+/// Why a request was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// For programs.
+    pub code: ErrorCode,
+    /// For people.
+    pub message: String,
+    /// The channel it is about.
+    pub channel: Option<String>,
+    /// When the client asks again by itself; `None`: it does not.
+    pub retry_after: Option<Duration>,
+}

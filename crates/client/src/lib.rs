@@ -1,0 +1,55 @@
+//! odin's client: subscribes to channels of a gateway and stays subscribed.
+//!
+//! - **It comes back.** A lost connection is made again with full jitter, on the next of several addresses, as the close
+//!   code says; subscriptions are asked for again from where they stopped.
+//! - **It proves what it got.** Every update names the one before it. What came twice is dropped, and what is
+//!   missing is an [`Event::Gap`], announced by the gateway or not.
+//! - **It is bounded.** Events wait in a queue of fixed size; when it is full the socket is not read.
+//!
+//! | module | one thing |
+//! |---|---|
+//! | [`Client`], [`Events`] | the application's ends |
+//! | `task`, `transport` | the connection: one task, one socket |
+//! | `state` | what to do when: a state machine without I/O and clock |
+//! | [`cursor_map`], [`chain`] | what was delivered, what is missing, where to come back to |
+//! | [`backoff`] | how long to wait |
+//!
+//! ```no_run
+//! use odin_client::{Client, Event, Options};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let (client, mut events) = Client::connect(Options::default())?;
+//! client.subscribe(["price:BTC", "price:ETH"]).await?;
+//! while let Some(event) = events.recv().await {
+//!     match event {
+//!         Event::Update(update) => println!("{} {}", update.channel, update.data),
+//!         Event::Gap(gap) => println!("{} missed up to {}", gap.channel, gap.until),
+//!         _ => {}
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+pub mod backoff;
+pub mod chain;
+mod client;
+pub mod cursor_map;
+mod event;
+pub mod options;
+mod parting;
+mod state;
+mod stats;
+mod task;
+mod text;
+mod transport;
+
+pub use backoff::Backoff;
+pub use client::{Client, Events, RequestError};
+pub use event::{Connected, Event, Gap, Refusal};
+pub use options::{Options, OptionsError, Subscription, SubscriptionError};
+pub use parting::Parting;
+pub use stats::Stats;
+pub use text::printable;
+
+pub use odin_protocol as protocol;

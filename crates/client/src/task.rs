@@ -1,0 +1,394 @@
+//! The task behind a client: it carries out what the state machine decides.
+//!
+//! It waits for one thing at a time out of these: a command, room for an event, a frame, a moment. It reads from the
+//! socket only when no event waits for the application: that is the back-pressure.
+
+use std::collections::VecDeque;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::{Stream, StreamExt};
+use odin_protocol::{Channel, CloseCode, Codec, ServerMessage};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    event::Event,
+    options::{Address, Options, Subscription},
+    parting::{Parting, Plan},
+    state::Session,
+    stats::Stats,
+    transport::{self, Reader, Received, Writer},
+};
+
+/// How long to wait for the other side's close frame, and for room to send ours.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// Events that may wait for the application besides the queue before commands wait too. One command or message
+/// makes only a few.
+const MAX_WAITING_EVENTS: usize = 64;
+/// How long the task sleeps when nothing is due; it is woken earlier by anything else.
+const NEVER: Duration = Duration::from_secs(3_600);
+
+/// What the application asks for.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Subscribe(Vec<Subscription>),
+    Unsubscribe(Vec<Channel>),
+}
+
+/// See the module.
+pub(crate) struct Task {
+    addresses: Vec<Address>,
+    codec: Codec,
+    max_message_bytes: usize,
+    connect_timeout: Duration,
+    write_timeout: Duration,
+    session: Session,
+    commands: mpsc::Receiver<Command>,
+    /// All handles are gone: no command comes any more.
+    is_alone: bool,
+    stop: CancellationToken,
+    events: mpsc::Sender<Event>,
+    /// Events for which the queue had no room.
+    waiting: VecDeque<Event>,
+    stats: Arc<Mutex<Stats>>,
+}
+
+/// The task's ends of what it shares with its handles.
+pub(crate) struct Ends {
+    pub(crate) commands: mpsc::Receiver<Command>,
+    pub(crate) stop: CancellationToken,
+    pub(crate) events: mpsc::Sender<Event>,
+    pub(crate) stats: Arc<Mutex<Stats>>,
+}
+
+/// What happened while the task waited for something.
+enum Turn<T> {
+    /// That something.
+    Done(T),
+    /// Something else, which has been dealt with.
+    Other,
+    /// The application wants no more.
+    End,
+}
+
+impl Task {
+    pub(crate) fn new(options: &Options, addresses: Vec<Address>, ends: Ends) -> Self {
+        Task {
+            addresses,
+            codec: options.codec,
+            max_message_bytes: options.max_message_bytes,
+            connect_timeout: options.connect_timeout,
+            write_timeout: options.write_timeout,
+            session: Session::new(options, rand::random()),
+            commands: ends.commands,
+            is_alone: false,
+            stop: ends.stop,
+            events: ends.events,
+            waiting: VecDeque::new(),
+            stats: ends.stats,
+        }
+    }
+
+    /// Runs until the application or a close code ends it.
+    pub(crate) async fn run(mut self) {
+        let mut after = Duration::ZERO;
+        let why = loop {
+            if !self.pause(after).await {
+                break Parting::Asked;
+            }
+            let why = match self.dial().await {
+                None => break Parting::Asked,
+                Some(Err(why)) => why,
+                Some(Ok((reader, writer))) => self.converse(reader, writer).await,
+            };
+            if why == Parting::Asked {
+                break why;
+            }
+            tracing::debug!(%why, "no connection");
+            match self.session.parted(Instant::now(), why, &mut self.waiting) {
+                Plan::Dial { after: wait } => after = wait,
+                Plan::Sleep => {
+                    if !self.sleep().await {
+                        break Parting::Asked;
+                    }
+                    after = Duration::ZERO;
+                }
+                Plan::End => {
+                    self.publish_stats();
+                    self.deliver_all().await;
+                    return;
+                }
+            }
+            self.publish_stats();
+        };
+        // whoever asked may not be listening any more
+        let code = why.close_code();
+        let _ = self.events.try_send(Event::Closed { code, why });
+    }
+
+    /// Waits; false if the application wants no more.
+    async fn pause(&mut self, time: Duration) -> bool {
+        let mut pause = pin!(sleep(time));
+        loop {
+            match self.turn(pause.as_mut()).await {
+                Turn::Done(()) => return true,
+                Turn::Other => {}
+                Turn::End => return false,
+            }
+        }
+    }
+
+    /// Waits until something is subscribed; false if the application wants no more.
+    async fn sleep(&mut self) -> bool {
+        while !self.session.is_wanting() {
+            if let Turn::End = self.turn(pin!(std::future::pending::<()>())).await {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// A connection whose gateway has still to say hello; `None` if the application wants no more.
+    async fn dial(&mut self) -> Option<Result<(Reader, Writer), Parting>> {
+        let address = self.addresses[self.session.url()].clone();
+        let limit = self.connect_timeout;
+        let dial = transport::dial(&address, self.codec, self.max_message_bytes);
+        let mut dial = pin!(timeout(limit, dial));
+        loop {
+            match self.turn(dial.as_mut()).await {
+                Turn::Done(Ok(outcome)) => return Some(outcome),
+                Turn::Done(Err(_)) => return Some(Err(Parting::Timeout { limit })),
+                Turn::Other => {}
+                Turn::End => return None,
+            }
+        }
+    }
+
+    /// Serves commands and delivers events while waiting for `work`.
+    ///
+    /// # Cancel safety
+    /// Yes; `work` is only polled.
+    async fn turn<F: Future>(&mut self, work: Pin<&mut F>) -> Turn<F::Output> {
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => Turn::End,
+            command = self.commands.recv(), if !self.is_alone && self.waiting.len() < MAX_WAITING_EVENTS => {
+                self.obey(command);
+                Turn::Other
+            }
+            sent = give(&self.events, &mut self.waiting), if !self.waiting.is_empty() => match sent {
+                Ok(()) => Turn::Other,
+                Err(Gone) => Turn::End,
+            },
+            () = self.events.closed(), if self.waiting.is_empty() => Turn::End,
+            output = work => Turn::Done(output),
+        }
+    }
+
+    fn obey(&mut self, command: Option<Command>) {
+        match command {
+            Some(Command::Subscribe(subscriptions)) => {
+                for subscription in subscriptions {
+                    self.session.subscribe(subscription);
+                }
+            }
+            Some(Command::Unsubscribe(channels)) => {
+                for channel in channels {
+                    self.session.unsubscribe(channel, &mut self.waiting);
+                }
+            }
+            None => self.is_alone = true,
+        }
+    }
+
+    /// Gives the events that wait to the application.
+    async fn deliver_all(&mut self) {
+        while let Some(event) = self.waiting.pop_front() {
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                sent = self.events.send(event) => if sent.is_err() { return },
+            }
+        }
+    }
+
+    /// Hands over as many events as there is room for now.
+    fn deliver(&mut self) {
+        while let Some(event) = self.waiting.pop_front() {
+            match self.events.try_send(event) {
+                Ok(()) => {}
+                Err(mpsc::error::TrySendError::Full(event) | mpsc::error::TrySendError::Closed(event)) => {
+                    self.waiting.push_front(event);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn publish_stats(&self) {
+        *self.stats.lock().unwrap_or_else(PoisonError::into_inner) = *self.session.stats();
+    }
+
+    /// Talks until the connection ends; gives the reason.
+    async fn converse(&mut self, reader: Reader, mut writer: Writer) -> Parting {
+        let mut incoming = pin!(reader.into_stream());
+        self.session.opened();
+        let limit = self.connect_timeout;
+        let greeting_by = Instant::now() + limit;
+        let mut alarm = pin!(sleep_until(greeting_by));
+        let why = loop {
+            if let Err(why) = self.speak(&mut writer).await {
+                break why;
+            }
+            self.publish_stats();
+            set_alarm(alarm.as_mut(), self.session.deadline());
+
+            let is_blocked = !self.waiting.is_empty();
+            let turn = {
+                let next = pin!(next(incoming.as_mut(), alarm.as_mut(), is_blocked));
+                self.turn(next).await
+            };
+            let happened = match turn {
+                Turn::Done(happened) => happened,
+                Turn::Other => {
+                    if is_blocked && self.waiting.is_empty() {
+                        // nobody listened meanwhile: silence proves nothing
+                        self.session.heard(Instant::now());
+                    }
+                    continue;
+                }
+                Turn::End => break Parting::Asked,
+            };
+            let now = Instant::now();
+            match happened {
+                Happened::Received(received) => {
+                    self.session.heard(now);
+                    if let Err(why) = self.listen(received, now, &mut writer).await {
+                        break why;
+                    }
+                    self.deliver();
+                }
+                Happened::Failed(why) => break why,
+                Happened::Alarm => {
+                    if !self.session.is_live() && now >= greeting_by {
+                        break Parting::Timeout { limit };
+                    }
+                    if let Some(why) = self.session.tick(now) {
+                        break why;
+                    }
+                    let deadline = self.session.deadline().unwrap_or(now + NEVER);
+                    alarm.as_mut().reset(deadline.max(now));
+                }
+            }
+        };
+        self.part(&why, &mut writer, incoming).await;
+        why
+    }
+
+    /// Sends everything there is to send.
+    async fn speak(&mut self, writer: &mut Writer) -> Result<(), Parting> {
+        while let Some(message) = self.session.outgoing() {
+            writer.message(message.encode(self.codec), self.write_timeout).await?;
+        }
+        Ok(())
+    }
+
+    async fn listen(&mut self, received: Received, now: Instant, writer: &mut Writer) -> Result<(), Parting> {
+        match received {
+            Received::Message(bytes) => {
+                self.session.stats_mut().bytes += bytes.len() as u64;
+                let message = ServerMessage::decode(self.codec, &bytes)
+                    .map_err(|error| Parting::Protocol { cause: error.to_string() })?;
+                self.session.receive(now, message, &mut self.waiting);
+                Ok(())
+            }
+            Received::Ping(payload) => writer.pong(payload, self.write_timeout).await,
+            Received::Life => Ok(()),
+            Received::Closed { code, reason } => Err(Parting::Closed { code, reason }),
+        }
+    }
+
+    /// Says goodbye as far as the other side lets us.
+    async fn part(
+        &mut self,
+        why: &Parting,
+        writer: &mut Writer,
+        mut incoming: Pin<&mut impl Stream<Item = Result<Received, Parting>>>,
+    ) {
+        let (code, waits) = match why {
+            Parting::Asked => (CloseCode::Normal, true),
+            Parting::Closed { code, .. } => {
+                // the answer to a close frame has its code
+                let code = code.and_then(CloseCode::from_u16).unwrap_or(CloseCode::Normal);
+                (code, false)
+            }
+            Parting::Protocol { .. } => (CloseCode::ProtocolError, false),
+            Parting::Drained | Parting::Silent { .. } => (CloseCode::GoingAway, false),
+            _ => return,
+        };
+        if writer.close(code.code(), CLOSE_TIMEOUT).await.is_err() || !waits {
+            return;
+        }
+        let answer = async {
+            while let Some(Ok(received)) = incoming.next().await {
+                if let Received::Closed { .. } = received {
+                    return;
+                }
+            }
+        };
+        let _ = timeout(CLOSE_TIMEOUT, answer).await;
+    }
+}
+
+/// The application has dropped its events.
+struct Gone;
+
+/// Hands over the first event that waits as soon as there is room.
+///
+/// # Cancel safety
+/// Yes: the event leaves the line only when it is in the queue.
+async fn give(events: &mpsc::Sender<Event>, waiting: &mut VecDeque<Event>) -> Result<(), Gone> {
+    let room = events.reserve().await.map_err(|_| Gone)?;
+    if let Some(event) = waiting.pop_front() {
+        room.send(event);
+    }
+    Ok(())
+}
+
+/// What a conversation waits for.
+enum Happened {
+    Received(Received),
+    Failed(Parting),
+    Alarm,
+}
+
+/// The next frame or moment; neither while events wait for the application.
+async fn next(
+    mut incoming: Pin<&mut impl Stream<Item = Result<Received, Parting>>>,
+    alarm: Pin<&mut Sleep>,
+    is_blocked: bool,
+) -> Happened {
+    if is_blocked {
+        return std::future::pending().await;
+    }
+    tokio::select! {
+        biased;
+        received = incoming.next() => match received {
+            Some(Ok(received)) => Happened::Received(received),
+            Some(Err(why)) => Happened::Failed(why),
+            None => Happened::Failed(Parting::Broken { cause: "nothing more to read".to_owned() }),
+        },
+        () = alarm => Happened::Alarm,
+    }
+}
+
+/// Sets the alarm forward only: an alarm that goes off early costs less than setting it for every frame.
+fn set_alarm(alarm: Pin<&mut Sleep>, deadline: Option<Instant>) {
+    if let Some(deadline) = deadline
+        && deadline < alarm.deadline()
+    {
+        alarm.reset(deadline);
+    }
+}

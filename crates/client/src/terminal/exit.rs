@@ -1,0 +1,35 @@
+//! Exit codes.
+
+use std::process::ExitCode;
+
+/// How the program ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// As asked: ended by the user, by `--count` or by `--seconds`; or the message is stored.
+    Done = 0,
+    /// Something went wrong that has no code of its own.
+    Failed = 1,
+    /// The command line or the message makes no sense. clap uses this code too.
+    Usage = 2,
+    /// No gateway could be reached, or it closed for good.
+    Closed = 3,
+    /// Every channel was refused.
+    Refused = 4,
+    /// `--seconds` were over before `--count` updates had come.
+    TooFew = 5,
+}
+
+/// The table in `--help`.
+pub(crate) const TABLE: &str = "Exit codes:
+  0  done: ended by the user, by --count or --seconds; or the message is stored
+  1  failed: output cannot be written, NATS cannot be reached, message not stored
+  2  usage: command line, channel or message makes no sense
+  3  no gateway within --max-attempts, or it closed for good
+  4  every channel was refused
+  5  --seconds were over before --count updates had come";
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(exit as u8)
+    }
+}

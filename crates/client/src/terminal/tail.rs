@@ -1,0 +1,206 @@
+//! `odin tail`: one line for each update on standard output, everything else on standard error.
+
+use std::collections::HashSet;
+use std::io::{self, BufWriter, StdoutLock, Write};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use odin_client::{
+    Event, Events, Gap,
+    protocol::{Codec, ServerMessage, Update},
+};
+use tokio::time::sleep;
+
+use super::{
+    args::Tail,
+    exit::Exit,
+    note::note,
+    quote::{Latency, Quote, now_ms, time_of_day},
+    screen::interrupted,
+    tally::Tally,
+};
+
+/// How long output may block after the user wanted to end.
+const STUCK_OUTPUT: Duration = Duration::from_secs(2);
+
+/// Runs until the count, the time, the user or the gateway ends it.
+pub(crate) async fn run(args: Tail) -> anyhow::Result<Exit> {
+    let (client, mut events, subscriptions) = match args.gateway.connect(&args.channels) {
+        Ok(ends) => ends,
+        Err(error) => {
+            note(format_args!("odin: {error:#}"));
+            return Ok(Exit::Usage);
+        }
+    };
+    let wanted = subscriptions.len();
+    client.subscribe_with(subscriptions).await?;
+    let mut tail = Printer {
+        out: BufWriter::with_capacity(64 * 1_024, io::stdout().lock()),
+        is_json: args.json,
+        limit: args.count,
+        tally: Tally::new(Instant::now()),
+        refused: HashSet::new(),
+        wanted,
+        line: Vec::new(),
+    };
+    tokio::spawn(async {
+        // whoever reads our output may have stopped: then nothing but this comes through
+        interrupted().await;
+        sleep(STUCK_OUTPUT).await;
+        std::process::exit(Exit::Done as i32);
+    });
+    let time_is_up = async {
+        match args.seconds {
+            Some(time) => sleep(time).await,
+            None => std::future::pending().await,
+        }
+    };
+    let exit = tokio::select! {
+        exit = tail.print(&mut events) => exit?,
+        () = time_is_up => match args.count {
+            Some(_) => Exit::TooFew,
+            None => Exit::Done,
+        },
+        () = interrupted() => Exit::Done,
+    };
+    tail.out.flush().context("cannot write to standard output")?;
+    if args.stats {
+        note(format_args!("{}", tail.tally.summary(Instant::now(), &client.stats())));
+    }
+    client.close().await;
+    Ok(exit)
+}
+
+struct Printer<'a> {
+    out: BufWriter<StdoutLock<'a>>,
+    is_json: bool,
+    limit: Option<u64>,
+    tally: Tally,
+    refused: HashSet<String>,
+    wanted: usize,
+    /// Scratch.
+    line: Vec<u8>,
+}
+
+impl Printer<'_> {
+    async fn print(&mut self, events: &mut Events) -> anyhow::Result<Exit> {
+        loop {
+            let event = match events.try_recv() {
+                Some(event) => event,
+                None => {
+                    // nothing more at the moment: show what there is
+                    self.out.flush().context("cannot write to standard output")?;
+                    match events.recv().await {
+                        Some(event) => event,
+                        None => return Ok(Exit::Closed),
+                    }
+                }
+            };
+            if let Some(exit) = self.event(event)? {
+                return Ok(exit);
+            }
+        }
+    }
+
+    fn event(&mut self, event: Event) -> anyhow::Result<Option<Exit>> {
+        match event {
+            Event::Update(update) => {
+                self.update(update).context("cannot write to standard output")?;
+                if self.limit.is_some_and(|limit| self.tally.printed() >= limit) {
+                    return Ok(Some(Exit::Done));
+                }
+            }
+            Event::Closed { why, .. } => {
+                note(format_args!("odin: {why}"));
+                return Ok(Some(Exit::Closed));
+            }
+            Event::Error(refusal) => {
+                let channel = refusal.channel.unwrap_or_default();
+                note(format_args!("odin: {channel} {}: {}", refusal.code, refusal.message));
+                if refusal.retry_after.is_none() && !channel.is_empty() {
+                    self.refused.insert(channel);
+                    if self.refused.len() >= self.wanted {
+                        return Ok(Some(Exit::Refused));
+                    }
+                }
+            }
+            other => {
+                if let Some(line) = describe(&other) {
+                    note(format_args!("odin: {line}"));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn update(&mut self, update: Update) -> io::Result<()> {
+        let now = now_ms();
+        let quote = Quote::read(&update);
+        let latency = quote.latency(now, update.snapshot);
+        self.tally.count(&update, latency);
+        if !self.is_json {
+            return writeln!(self.out, "{}", human(&update, &quote, latency));
+        }
+        self.line.clear();
+        ServerMessage::Update(update).encode(Codec::Json, &mut self.line);
+        // JSON may break lines between its parts, never inside a string
+        self.line.iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r')).for_each(|byte| *byte = b' ');
+        self.line.push(b'\n');
+        self.out.write_all(&self.line)
+    }
+}
+
+/// One line for a person.
+fn human(update: &Update, quote: &Quote, latency: Latency) -> String {
+    let key = update.key.as_deref().map(|key| format!(" {}", odin_client::printable(key))).unwrap_or_default();
+    let change = quote.change.map(|change| format!("  {change:+.2} %")).unwrap_or_default();
+    let latency = match latency {
+        Latency::Unknown => "  stored".to_owned(),
+        Latency::Millis(millis) => format!("  {millis} ms"),
+        Latency::Skewed => "  clock skew".to_owned(),
+    };
+    format!(
+        "{} {}{key}  {}{change}{latency}  seq {}",
+        time_of_day(quote.made_ms),
+        odin_client::printable(&update.channel),
+        quote.shown,
+        update.seq
+    )
+}
+
+/// What happened, for a person; nothing for what happens all the time.
+pub(crate) fn describe(event: &Event) -> Option<String> {
+    Some(match event {
+        Event::Connected(connected) => {
+            let server = connected.status.server.as_deref().unwrap_or("gateway");
+            format!("connected to {} ({})", connected.url, odin_client::printable(server))
+        }
+        Event::Reconnecting { attempt, after, why } => {
+            format!("{why}; attempt {attempt} in {:.1} s", after.as_secs_f64())
+        }
+        Event::Subscribed { channel, recovered: false, reason: Some(reason), .. } => {
+            format!("{} does not continue: {}", odin_client::printable(channel), reason.meaning())
+        }
+        Event::Gap(Gap { channel, key, after, until, announced }) => {
+            let key = key.as_deref().map(|key| format!(" {key}")).unwrap_or_default();
+            let why = announced.map_or("nobody said why", |reason| reason.meaning());
+            let line = format!("{channel}{key}: sequences {after} < seq <= {until} are missing: {why}");
+            odin_client::printable(&line).into_owned()
+        }
+        Event::Stale { channel, reason, .. } => {
+            let what = channel.as_deref().unwrap_or("every channel");
+            let why = reason.map_or("", |reason| reason.meaning());
+            format!("{} may be old. {why}", odin_client::printable(what))
+        }
+        Event::Live { channel } => {
+            let what = channel.as_deref().unwrap_or("every channel");
+            format!("{} is live again", odin_client::printable(what))
+        }
+        Event::Draining { message, .. } => match message {
+            Some(message) => format!("gateway is draining: {message}"),
+            None => "gateway is draining".to_owned(),
+        },
+        Event::Notice { message } => message.clone(),
+        _ => return None,
+    })
+}

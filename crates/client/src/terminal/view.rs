@@ -1,0 +1,318 @@
+//! The live table as lines of styled text, for a screen of any size. It draws nothing.
+
+use std::cmp::Ordering;
+use std::time::{Duration, Instant};
+
+use odin_client::Stats;
+
+use super::board::{Board, Column, Row};
+use super::quote::Latency;
+use super::tally::millis;
+
+/// Lines that are not rows: two of header, one of titles, one of footer.
+pub(crate) const FRAME_LINES: usize = 4;
+/// Bounds of the first column's width.
+const MIN_LABEL: usize = 12;
+const MAX_LABEL: usize = 40;
+/// Width of the price column; longer values push the others away and are cut at the edge of the screen.
+const PRICE_WIDTH: usize = 18;
+/// A value that old is shown dimmed.
+const OLD: Duration = Duration::from_secs(60);
+
+const KEYS: &str = "q quit  arrows scroll  s sort  r reverse  space pause";
+
+/// How a piece of text looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Style {
+    Plain,
+    Dim,
+    Bold,
+    Good,
+    Bad,
+    Warning,
+}
+
+/// A piece of a line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) text: String,
+    pub(crate) style: Style,
+}
+
+/// A line of the screen.
+pub(crate) type Line = Vec<Span>;
+
+/// How the connection stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Link {
+    Connecting,
+    Connected,
+    Waiting { until: Instant },
+    Idle,
+}
+
+/// What the header and the footer say.
+#[derive(Debug, Clone)]
+pub(crate) struct Status {
+    pub(crate) link: Link,
+    pub(crate) url: String,
+    pub(crate) server: String,
+    pub(crate) codec: &'static str,
+    pub(crate) clients: u64,
+    pub(crate) is_stale: bool,
+    pub(crate) is_draining: bool,
+    /// The last thing worth saying.
+    pub(crate) note: Option<String>,
+}
+
+/// What the user has chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Choice {
+    pub(crate) sort: Column,
+    pub(crate) is_reversed: bool,
+    pub(crate) is_paused: bool,
+    /// First row shown.
+    pub(crate) top: usize,
+}
+
+/// The whole screen: exactly `height` lines, cut to `width` by whoever draws them.
+pub(crate) fn lines(
+    board: &Board,
+    status: &Status,
+    stats: &Stats,
+    choice: Choice,
+    height: usize,
+    now: Instant,
+) -> Vec<Line> {
+    let rows = board.sorted(choice.sort, choice.is_reversed, now);
+    let room = height.saturating_sub(FRAME_LINES);
+    let top = choice.top.min(rows.len().saturating_sub(room));
+    let shown = &rows[top..rows.len().min(top + room)];
+    let label = rows.iter().map(|row| row.label.len()).max().unwrap_or(0).clamp(MIN_LABEL, MAX_LABEL);
+
+    let mut lines = vec![connection(status, stats, now), figures(board, status, stats, now), titles(choice, label)];
+    lines.extend(shown.iter().map(|row| row_line(row, label, now)));
+    lines.resize(height.saturating_sub(1).max(3), Line::new());
+    lines.push(footer(status, choice, top, shown.len(), rows.len()));
+    lines.truncate(height);
+    lines
+}
+
+fn span(style: Style, text: impl Into<String>) -> Span {
+    Span { text: text.into(), style }
+}
+
+fn connection(status: &Status, stats: &Stats, now: Instant) -> Line {
+    let (style, state) = match &status.link {
+        Link::Connecting => (Style::Warning, "connecting".to_owned()),
+        Link::Connected if status.is_draining => (Style::Warning, "draining".to_owned()),
+        Link::Connected if status.is_stale => (Style::Warning, "stale".to_owned()),
+        Link::Connected => (Style::Good, "connected".to_owned()),
+        Link::Waiting { until } => {
+            let left = until.saturating_duration_since(now);
+            (Style::Bad, format!("reconnecting in {:.1} s", left.as_secs_f64()))
+        }
+        Link::Idle => (Style::Dim, "idle".to_owned()),
+    };
+    let round_trip = stats.round_trip.map(|time| format!("  round trip {}", millis(time))).unwrap_or_default();
+    let about = format!("  {}  {}  {}{round_trip}", status.url, status.server, status.codec);
+    vec![span(Style::Bold, "odin  "), span(style, state), span(Style::Plain, about)]
+}
+
+fn figures(board: &Board, status: &Status, stats: &Stats, now: Instant) -> Line {
+    let counted = |count: u64, name: &str| {
+        let style = if count == 0 { Style::Dim } else { Style::Warning };
+        span(style, format!("  {count} {name}"))
+    };
+    vec![
+        span(Style::Bold, format!("{:.0} updates/s", board.rate(now))),
+        span(Style::Plain, format!("  {} rows  {} clients", board.len(), status.clients)),
+        counted(stats.connections.saturating_sub(1), "reconnects"),
+        counted(stats.gaps, "gaps"),
+        counted(stats.violations, "violations"),
+    ]
+}
+
+fn titles(choice: Choice, label: usize) -> Line {
+    Column::ALL
+        .into_iter()
+        .map(|column| {
+            let is_sorted = column == choice.sort;
+            let arrow = if !is_sorted {
+                ""
+            } else if choice.is_reversed {
+                " ^"
+            } else {
+                " v"
+            };
+            let title = format!("{}{arrow}", column.title());
+            let style = if is_sorted { Style::Bold } else { Style::Dim };
+            span(style, padded(column, &title, label))
+        })
+        .collect()
+}
+
+/// A cell with the space before it.
+fn padded(column: Column, text: &str, label: usize) -> String {
+    match column {
+        Column::Channel => format!("{text:<label$}"),
+        Column::Price => format!(" {text:>PRICE_WIDTH$}"),
+        Column::Change => format!(" {text:>10}"),
+        Column::Rate => format!(" {text:>11}"),
+        Column::Age => format!(" {text:>9}"),
+        Column::Latency => format!(" {text:>10}"),
+    }
+}
+
+fn row_line(row: &Row, label: usize, now: Instant) -> Line {
+    let age = row.age(now);
+    let value_style = match row.moved {
+        _ if age > OLD => Style::Dim,
+        Ordering::Greater => Style::Good,
+        Ordering::Less => Style::Bad,
+        Ordering::Equal => Style::Plain,
+    };
+    let (change_style, change) = match row.change {
+        None => (Style::Dim, "-".to_owned()),
+        Some(change) if change > 0.0 => (Style::Good, format!("{change:+.2} %")),
+        Some(change) if change < 0.0 => (Style::Bad, format!("{change:+.2} %")),
+        Some(_) => (Style::Plain, "0.00 %".to_owned()),
+    };
+    let (latency_style, latency) = match row.latency {
+        Latency::Unknown => (Style::Dim, "-".to_owned()),
+        Latency::Millis(millis) => (Style::Plain, format!("{millis} ms")),
+        Latency::Skewed => (Style::Warning, "clock skew".to_owned()),
+    };
+    let name: String = row.label.chars().take(label).collect();
+    // a row without a price has text, which reads from the left
+    let value = match row.price {
+        Some(_) => padded(Column::Price, &row.shown, label),
+        None => format!(" {:<PRICE_WIDTH$}", row.shown.chars().take(PRICE_WIDTH).collect::<String>()),
+    };
+    vec![
+        span(Style::Plain, padded(Column::Channel, &name, label)),
+        span(value_style, value),
+        span(change_style, padded(Column::Change, &change, label)),
+        span(Style::Plain, padded(Column::Rate, &format!("{:.1}", row.rate(now)), label)),
+        span(if age > OLD { Style::Dim } else { Style::Plain }, padded(Column::Age, &short(age), label)),
+        span(latency_style, padded(Column::Latency, &latency, label)),
+    ]
+}
+
+fn footer(status: &Status, choice: Choice, top: usize, shown: usize, rows: usize) -> Line {
+    let first = if shown == 0 { 0 } else { top + 1 };
+    let mut line = vec![span(Style::Dim, format!("{first}-{} of {rows}  {KEYS}", top + shown))];
+    if choice.is_paused {
+        line.insert(0, span(Style::Warning, "paused  "));
+    }
+    if let Some(note) = &status.note {
+        line.push(span(Style::Warning, format!("  {note}")));
+    }
+    line
+}
+
+/// `0.3 s`, `12 s`, `3 min`, `5 h`, `2 d`.
+fn short(age: Duration) -> String {
+    let seconds = age.as_secs();
+    match seconds {
+        0..10 => format!("{:.1} s", age.as_secs_f64()),
+        10..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use odin_client::protocol::{Epoch, Update};
+    use serde_json::value::RawValue;
+
+    use super::*;
+
+    fn board(now: Instant, rows: usize) -> Board {
+        let mut board = Board::new(now);
+        for row in 0..rows {
+            let data = format!(r#"{{"price":{row}.50,"priceChange24h":-1.234,"timestamp":995}}"#);
+            let update = Update {
+                channel: format!("price:T{row:02}"),
+                key: None,
+                seq: 5,
+                prev: None,
+                ts: 1_000,
+                epoch: Epoch::from_hash(1),
+                snapshot: false,
+                data: RawValue::from_string(data).expect("JSON"),
+            };
+            board.update(now, 1_000, &update);
+        }
+        board
+    }
+
+    fn status() -> Status {
+        Status {
+            link: Link::Connected,
+            url: "ws://a/ws".to_owned(),
+            server: "odin/0.1.0".to_owned(),
+            codec: "json",
+            clients: 3,
+            is_stale: false,
+            is_draining: false,
+            note: None,
+        }
+    }
+
+    const CHOICE: Choice = Choice { sort: Column::Channel, is_reversed: false, is_paused: false, top: 0 };
+
+    fn text(lines: &[Line]) -> Vec<String> {
+        lines.iter().map(|line| line.iter().map(|span| span.text.as_str()).collect()).collect()
+    }
+
+    #[test]
+    fn lines_up_titles_and_rows() {
+        let now = Instant::now();
+        let lines = text(&lines(&board(now, 2), &status(), &Stats::default(), CHOICE, 8, now));
+        assert_eq!(lines[0], "odin  connected  ws://a/ws  odin/0.1.0  json");
+        assert_eq!(lines[2], "channel v                 price       24 h   updates/s       age    latency");
+        assert_eq!(lines[3], "price:T00                  0.50    -1.23 %         1.1     0.0 s       5 ms");
+        assert_eq!(lines[7], format!("1-2 of 2  {KEYS}"));
+    }
+
+    #[test]
+    fn fills_a_screen_of_any_height_exactly() {
+        let now = Instant::now();
+        let board = board(now, 30);
+        for height in 0..50 {
+            let lines = lines(&board, &status(), &Stats::default(), CHOICE, height, now);
+            assert_eq!(lines.len(), height, "height {height}");
+        }
+    }
+
+    #[test]
+    fn does_not_scroll_beyond_the_last_row() {
+        let now = Instant::now();
+        let choice = Choice { top: 1_000, ..CHOICE };
+        let lines = text(&lines(&board(now, 30), &status(), &Stats::default(), choice, 14, now));
+        assert!(lines[3].starts_with("price:T20"), "{}", lines[3]);
+        assert!(lines[13].starts_with("21-30 of 30"), "{}", lines[13]);
+    }
+
+    #[test]
+    fn says_how_the_connection_stands() {
+        let now = Instant::now();
+        let first = |status: Status| text(&[connection(&status, &Stats::default(), now)])[0].clone();
+        let until = now + Duration::from_millis(1_500);
+        assert!(first(Status { link: Link::Waiting { until }, ..status() }).contains("reconnecting in 1.5 s"));
+        assert!(first(Status { is_stale: true, ..status() }).contains("stale"));
+        assert!(first(Status { is_draining: true, ..status() }).contains("draining"));
+    }
+
+    #[test]
+    fn writes_ages_short() {
+        for (seconds, shown) in
+            [(0.31, "0.3 s"), (12.9, "12 s"), (180.0, "3 min"), (9_000.0, "2 h"), (200_000.0, "2 d")]
+        {
+            assert_eq!(short(Duration::from_secs_f64(seconds)), shown);
+        }
+    }
+}
