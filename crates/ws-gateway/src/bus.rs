@@ -242,7 +242,8 @@ impl Bus {
             return;
         };
         let last = self.sources[source].remembered();
-        self.tell(member, |feed| Item::Opened { feed, epoch, last });
+        let up_to = self.sources[source].machine.watermark();
+        self.tell(member, |feed| Item::Opened { feed, epoch, up_to, last });
     }
 
     /// The pattern is wider than Direct Get can prove complete.

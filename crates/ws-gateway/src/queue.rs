@@ -8,7 +8,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use odin_protocol::{Epoch, error::ErrorCode};
+use odin_protocol::{
+    Epoch,
+    error::{ErrorCode, StaleReason},
+};
 use tokio::sync::Notify;
 
 use crate::publication::Publication;
@@ -26,13 +29,23 @@ pub(crate) struct FeedId {
 pub(crate) enum Item {
     /// The feed is live from here on; `last` is the newest value of each of its subjects.
     /// Sent again when the feed had to be opened anew.
-    Opened { feed: FeedId, epoch: Epoch, last: Vec<Arc<Publication>> },
+    /// Everything up to `up_to` is in it or older than it.
+    Opened { feed: FeedId, epoch: Epoch, up_to: u64, last: Vec<Arc<Publication>> },
     /// The feed cannot be had.
     Refused { feed: FeedId, code: ErrorCode, message: String },
     /// The next publication of a live feed.
     Publish { feed: FeedId, publication: Arc<Publication> },
     /// Opening takes longer than `feeds.open_timeout`; it goes on.
     Waiting { feed: FeedId },
+    /// Every message of the feed with a sequence up to `up_to` came before this, or was there when
+    /// the feed opened.
+    Verified { feed: FeedId, up_to: u64 },
+    /// The stream's tick: a position that exists and is the same for every gateway. Once a second.
+    Tick { seq: u64, ts_ms: i64 },
+    /// What comes may be old from now on; complete up to `since_ms`.
+    Stale { reason: StaleReason, since_ms: i64 },
+    /// Everything missed since [`Item::Stale`] came before this.
+    Live,
 }
 
 impl Item {

@@ -29,6 +29,7 @@ mod connection;
 mod departure;
 mod fan_out;
 mod feed;
+mod freshness;
 mod heartbeat;
 mod inbound;
 mod opening;
@@ -235,10 +236,10 @@ impl Shard {
                         self.ring_bytes += feed.ring.bytes();
                     }
                 }
-                Item::Opened { feed, epoch, last } => {
+                Item::Opened { feed, epoch, up_to, last } => {
                     // Those at head get what came before, so that everything after is in order.
                     self.fan_out();
-                    self.opened(feed, epoch, last);
+                    self.opened(feed, epoch, up_to, last);
                 }
                 // An answer that blocks turns head into cursors, so here too what came before goes first.
                 Item::Refused { feed, code, message } => {
@@ -248,6 +249,20 @@ impl Shard {
                 Item::Waiting { feed } => {
                     self.fan_out();
                     self.still_waiting(feed);
+                }
+                Item::Verified { feed, up_to } => {
+                    if let Some(feed) = self.feeds.get_mut(feed) {
+                        feed.verified = feed.verified.max(up_to);
+                    }
+                }
+                Item::Tick { seq, ts_ms } => self.on_bus_tick(seq, ts_ms),
+                Item::Stale { reason, since_ms } => {
+                    self.fan_out();
+                    self.on_bus_stale(reason, since_ms);
+                }
+                Item::Live => {
+                    self.fan_out();
+                    self.on_bus_live();
                 }
             }
         }

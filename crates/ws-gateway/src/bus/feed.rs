@@ -66,6 +66,11 @@ impl Feed {
         Self { opening: Some(Vec::new()), ..Self::default() }
     }
 
+    /// Every message of the filter up to here was delivered, or was there before the feed opened.
+    pub(crate) fn watermark(&self) -> u64 {
+        self.watermark
+    }
+
     pub(crate) fn is_live(&self) -> bool {
         self.opening.is_none()
     }

@@ -52,6 +52,8 @@ pub(crate) struct Feed {
     pub(crate) position: u64,
     /// The sequence of head.
     pub(crate) seq: u64,
+    /// Everything of the feed up to this sequence came before, or was there when it opened.
+    pub(crate) verified: u64,
     /// Publications of this turn, not yet fanned out.
     pub(crate) turn: Vec<Arc<Publication>>,
     /// Publications are missing: what comes is of no use until the feed is opened anew.
@@ -66,8 +68,9 @@ impl Feed {
     }
 
     /// Takes the last values of a feed that was opened, for the first time or anew.
-    pub(crate) fn open(&mut self, epoch: Epoch, mut last: Vec<Arc<Publication>>) {
+    pub(crate) fn open(&mut self, epoch: Epoch, up_to: u64, mut last: Vec<Arc<Publication>>) {
         self.epoch = Some(epoch);
+        self.verified = up_to;
         self.has_hole = false;
         self.turn.clear();
         self.last.clear();
@@ -156,6 +159,7 @@ impl Feeds {
             ring: Ring::new(if keeps { ring_bytes } else { 0 }),
             position: 0,
             seq: 0,
+            verified: 0,
             turn: Vec::new(),
             has_hole: false,
             unused_since: None,

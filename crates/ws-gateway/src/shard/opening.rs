@@ -19,14 +19,14 @@ use crate::{publication::Publication, queue::FeedId};
 impl Shard {
     /// The bus has opened a feed: whoever waits begins. If it was open before, its subscribers begin
     /// anew with a fresh snapshot, and are told so, because nobody can say what lies between.
-    pub(super) fn opened(&mut self, id: FeedId, epoch: Epoch, last: Vec<Arc<Publication>>) {
+    pub(super) fn opened(&mut self, id: FeedId, epoch: Epoch, up_to: u64, last: Vec<Arc<Publication>>) {
         let Some(feed) = self.feeds.get_mut(id) else {
             return;
         };
         let subscribers: Vec<u32> = feed.subscribers.iter().flatten().copied().collect();
         let reason = if feed.epoch == Some(epoch) { ResumeFailure::ReplayLimit } else { ResumeFailure::EpochChanged };
         self.ring_bytes -= feed.ring.bytes();
-        feed.open(epoch, last);
+        feed.open(epoch, up_to, last);
         let waiting = std::mem::take(&mut feed.waiting);
         for slot in subscribers {
             let slot = slot as usize;
