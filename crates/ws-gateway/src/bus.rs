@@ -14,7 +14,7 @@ use futures_util::{
     future::BoxFuture,
     stream::{BoxStream, FuturesUnordered, SelectAll},
 };
-use odin_protocol::{Epoch, error::ErrorCode};
+use odin_protocol::{Cursor, Epoch, error::ErrorCode};
 use slab::Slab;
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -31,12 +31,15 @@ use crate::{
 };
 
 mod feed;
+mod history;
+mod look_back;
 mod nats;
 mod reads;
 mod replay;
 mod source;
 
 use feed::{Step, Stored};
+use look_back::Question;
 pub(crate) use nats::{Connections, connect};
 use reads::Done;
 use replay::{Replay, stored};
@@ -56,6 +59,13 @@ pub(crate) enum Command {
     Join { shard: u32, feed: FeedId, topic: Arc<Topic> },
     /// `feed` is gone.
     Leave { shard: u32, feed: FeedId },
+    /// Whether a resume from `cursor` is possible and, where `until` is given – the sequence of a
+    /// publication of the feed – the first page of what was missed up to there.
+    /// Answered by [`Item::Checked`], unless the feed is opened anew before that.
+    Check { shard: u32, feed: FeedId, cursor: Cursor, until: Option<u64> },
+    /// The page of `feed` behind `after`; `until` is the sequence of a publication of the feed.
+    /// Answered by [`Item::Page`], unless the feed is opened anew before that.
+    Read { shard: u32, feed: FeedId, after: u64, until: u64 },
 }
 
 type Member = (u32, FeedId);
@@ -182,6 +192,12 @@ impl Bus {
         match command {
             Command::Join { shard, feed, topic } => self.join((shard, feed), topic).await,
             Command::Leave { shard, feed } => self.leave((shard, feed)),
+            Command::Check { shard, feed, cursor, until } => {
+                self.look_back((shard, feed), Question::Check { cursor, until }, Duration::ZERO);
+            }
+            Command::Read { shard, feed, after, until } => {
+                self.look_back((shard, feed), Question::Read { after, until }, Duration::ZERO);
+            }
         }
     }
 

@@ -177,6 +177,12 @@ pub struct Feeds {
     pub open_timeout: Duration,
     /// Direct Get requests in flight.
     pub direct_gets: usize,
+    /// Reads for readers that catch up and clients that resume, in flight; part of `direct_gets`.
+    pub catch_up_reads: usize,
+    /// What those reads brought and readers have not taken yet, in bytes; more is read again.
+    pub catch_up_bytes: usize,
+    /// What one resume may replay, in bytes.
+    pub replay_bytes: usize,
     /// Bytes waiting in the queue from the bus to one shard.
     pub shard_queue_bytes: usize,
     /// Least time between two rounds of writing under load.
@@ -345,6 +351,9 @@ impl Default for Feeds {
             ring_total_bytes: default::RING_TOTAL_BYTES,
             open_timeout: default::FEED_OPEN_TIMEOUT,
             direct_gets: default::DIRECT_GETS,
+            catch_up_reads: default::CATCH_UP_READS,
+            catch_up_bytes: default::CATCH_UP_BYTES,
+            replay_bytes: default::REPLAY_BYTES,
             shard_queue_bytes: default::SHARD_QUEUE_BYTES,
             turn_interval: default::TURN_INTERVAL,
         }

@@ -33,6 +33,7 @@ mod drain;
 mod error;
 mod http;
 pub mod metrics;
+mod page;
 pub mod provision;
 mod publication;
 mod queue;

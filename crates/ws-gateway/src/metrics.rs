@@ -16,7 +16,7 @@ use std::time::Instant;
 use odin_protocol::codec::Codec;
 
 pub use exposition::{CONTENT_TYPE, Exposition};
-pub use label::{CloseReason, HandshakeRefusal, Label, Labelled};
+pub use label::{CloseReason, HandshakeRefusal, Label, Labelled, ResumeResult};
 pub use table::{METRICS, Metric, MetricKind, markdown_table};
 
 /// A number that only grows, written by one thread and read by any.
@@ -130,6 +130,10 @@ pub struct ShardMetrics {
     pub queue_overruns: Counter,
     /// Bytes held in rings.
     pub ring_bytes: Gauge,
+    /// Subscriptions with a `since`.
+    pub resumes: Labelled<ResumeResult>,
+    /// Bytes read from the stream for those who catch up.
+    pub page_bytes: Gauge,
 }
 
 /// What the bus counts. Written by the sequencer only.
@@ -168,6 +172,8 @@ pub struct BusMetrics {
     pub direct_gets: Counter,
     /// Direct Get requests that failed.
     pub direct_get_errors: Counter,
+    /// Questions about the past: cursors to check and pages to read.
+    pub look_backs: Counter,
     /// Leader barriers.
     pub barriers: Counter,
     /// Leader barriers that failed.

@@ -9,12 +9,12 @@ use std::{
 };
 
 use odin_protocol::{
-    Epoch,
-    error::{ErrorCode, StaleReason},
+    Cursor, Epoch,
+    error::{ErrorCode, ResumeFailure, StaleReason},
 };
 use tokio::sync::Notify;
 
-use crate::publication::Publication;
+use crate::{page::Page, publication::Publication};
 
 /// A feed as a shard knows it: slot and generation, so that a late item never reaches the slot's
 /// next owner.
@@ -37,6 +37,11 @@ pub(crate) enum Item {
     Publish { feed: FeedId, publication: Arc<Publication> },
     /// Opening takes longer than `feeds.open_timeout`; it goes on.
     Waiting { feed: FeedId },
+    /// The answer to `Command::Check`: what the cursor is worth, and what follows it where that was
+    /// asked for.
+    Checked { feed: FeedId, cursor: Cursor, answer: Result<Option<Arc<Page>>, ResumeFailure> },
+    /// The answer to `Command::Read`.
+    Page { feed: FeedId, page: Arc<Page> },
     /// Every message of the feed with a sequence up to `up_to` came before this, or was there when
     /// the feed opened.
     Verified { feed: FeedId, up_to: u64 },
@@ -100,15 +105,20 @@ impl Sender {
         let state = &mut *state;
         for item in items.drain(..) {
             let size = item.size();
-            if let Item::Publish { feed, .. } = &item
-                && (state.bytes + size > self.0.limit_bytes || state.overrun.contains(feed))
-            {
+            match &item {
                 // Once one is missing, the feed's later ones are of no use until it is joined anew.
-                if !state.overrun.contains(feed) {
-                    state.overrun.push(*feed);
+                Item::Publish { feed, .. } if state.overrun.contains(feed) => {
+                    refused += 1;
+                    continue;
                 }
-                refused += 1;
-                continue;
+                Item::Publish { feed, .. } if state.bytes + size > self.0.limit_bytes => {
+                    state.overrun.push(*feed);
+                    refused += 1;
+                    continue;
+                }
+                // It would vouch for those that are missing.
+                Item::Verified { feed, .. } if state.overrun.contains(feed) => continue,
+                _ => {}
             }
             state.bytes += size;
             state.items.push(item);

@@ -11,7 +11,11 @@ use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 use tokio::{
     io::{Interest as TokioInterest, unix::AsyncFd},
-    sync::{Notify, mpsc, watch},
+    sync::{
+        Notify,
+        mpsc::{self, error::TrySendError},
+        watch,
+    },
     time::{Instant, MissedTickBehavior},
 };
 
@@ -26,6 +30,7 @@ use crate::{
 mod acceptor;
 mod catch_up;
 mod connection;
+mod debt;
 mod departure;
 mod fan_out;
 mod feed;
@@ -34,6 +39,8 @@ mod heartbeat;
 mod inbound;
 mod opening;
 mod overlap;
+mod pages;
+mod resume;
 mod ring;
 mod session;
 mod subscription;
@@ -43,6 +50,7 @@ use connection::{Connection, UNTOUCHED};
 use departure::Departures;
 use fan_out::FanOut;
 use feed::Feeds;
+use pages::Pages;
 use subscription::{COVERED, Subscription, WAITING};
 
 /// Bytes read from a socket in one go; also the scratch space in which frames are decoded.
@@ -92,6 +100,9 @@ pub(crate) struct Shard {
     /// Bytes in the rings of all feeds, and their bound.
     ring_bytes: usize,
     ring_limit_bytes: usize,
+    pages: Pages,
+    /// Questions that the bus had no room for.
+    unasked: Vec<Command>,
     /// Feeds to be opened anew because the queue had no room for all they published.
     rejoin: Vec<FeedId>,
     /// Feeds nobody subscribes to, in the order in which they were left.
@@ -134,6 +145,11 @@ impl Shard {
             feeds: Feeds::default(),
             fan_out: FanOut::default(),
             ring_bytes: 0,
+            pages: Pages::new(
+                config.feeds.catch_up_bytes / config.shards.get(),
+                config.feeds.catch_up_reads / config.shards.get(),
+            ),
+            unasked: Vec::new(),
             rejoin: Vec::new(),
             ring_limit_bytes: config.feeds.ring_total_bytes / config.shards.get(),
             unused: std::collections::VecDeque::new(),
@@ -250,8 +266,16 @@ impl Shard {
                     self.fan_out();
                     self.still_waiting(feed);
                 }
+                Item::Page { feed, page } => {
+                    self.fan_out();
+                    self.on_page(feed, page);
+                }
+                Item::Checked { feed, cursor, answer } => {
+                    self.fan_out();
+                    self.checked(feed, cursor, answer);
+                }
                 Item::Verified { feed, up_to } => {
-                    if let Some(feed) = self.feeds.get_mut(feed) {
+                    if let Some(feed) = self.feeds.get_mut(feed).filter(|feed| !feed.has_hole) {
                         feed.verified = feed.verified.max(up_to);
                     }
                 }
@@ -279,7 +303,17 @@ impl Shard {
                 self.rejoin.push(feed);
             }
         }
+        for command in std::mem::take(&mut self.unasked) {
+            self.ask(command);
+        }
         self.batch = batch;
+    }
+
+    /// Asks the bus something. The answer is an item.
+    fn ask(&mut self, command: Command) {
+        if let Err(TrySendError::Full(command)) = self.bus.try_send(command) {
+            self.unasked.push(command);
+        }
     }
 
     /// Asks the bus for a feed. The answer is an item. False: the bus has no room for the question.
@@ -388,6 +422,7 @@ impl Shard {
     fn forget_feed(&mut self, slot: u32) {
         if let Some(feed) = self.feeds.remove(slot) {
             self.ring_bytes -= feed.ring.bytes();
+            self.again.extend(self.pages.forget(feed.id));
         }
     }
 

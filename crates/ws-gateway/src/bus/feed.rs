@@ -25,6 +25,13 @@ pub(crate) struct Stored {
     pub(crate) payload: Option<Bytes>,
 }
 
+impl Stored {
+    /// Bytes of what the publisher said, for limits.
+    pub(crate) fn size(&self) -> usize {
+        self.payload.as_ref().map_or(0, Bytes::len)
+    }
+}
+
 /// What the feed wants done.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Step {

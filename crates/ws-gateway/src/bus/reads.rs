@@ -12,8 +12,10 @@ use odin_protocol::Epoch;
 use super::{
     Bus,
     feed::Stored,
+    history::Stretch,
+    look_back::LookedBack,
     nats,
-    replay::{Found, LastValues, ReadError},
+    replay::{LastValues, ReadError},
     source::{Source, SourceId},
 };
 use crate::admin::{NotReady, Readiness};
@@ -22,13 +24,14 @@ use crate::admin::{NotReady, Readiness};
 const FILTERS: usize = 1000;
 
 /// How long after a failed read the next attempt follows.
-const RETRY: Duration = Duration::from_millis(250);
+pub(super) const RETRY: Duration = Duration::from_millis(250);
 
 /// A read that came back.
 pub(super) enum Done {
     Opened { sources: Vec<SourceId>, result: Result<LastValues, ReadError> },
     Verified { sources: Vec<SourceId>, result: Result<LastValues, ReadError> },
-    Filled { source: SourceId, subject: Arc<str>, until: u64, result: Result<Found, ReadError> },
+    Filled { source: SourceId, subject: Arc<str>, until: u64, result: Result<Stretch, ReadError> },
+    LookedBack(LookedBack),
     Epoch(Result<Epoch, NotReady>),
     Ticked,
 }
@@ -114,6 +117,7 @@ impl Bus {
                     }
                 }
             }
+            Done::LookedBack(answer) => self.on_looked_back(answer),
             Done::Epoch(epoch) => self.on_epoch(epoch),
             Done::Ticked => {}
         }

@@ -8,16 +8,16 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use async_nats::{Client, HeaderMap, Message, Request, header};
 use futures_util::StreamExt;
 use serde::Deserialize;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::feed::Stored;
 use crate::{config::Config, metrics::BusMetrics};
 
 /// Messages asked for in one batch.
-const BATCH: usize = 1000;
+pub(super) const BATCH: usize = 1000;
 
 /// How long to wait before a replica that lags behind the leader is asked again.
-const LAG: Duration = Duration::from_millis(5);
+pub(super) const LAG: Duration = Duration::from_millis(5);
 
 /// What a read of last values is called in errors.
 const LAST_VALUES: &str = "last values";
@@ -60,11 +60,14 @@ pub(crate) struct LastValues {
     pub(crate) up_to: u64,
 }
 
-/// What the stream still has of one subject, and from which sequence on it has everything of it.
+/// The messages of one answer, in order.
 #[derive(Debug)]
-pub(crate) struct Found {
-    pub(crate) messages: Vec<Stored>,
-    pub(crate) kept_from: u64,
+pub(super) struct Answer {
+    pub(super) messages: Vec<Stored>,
+    /// Further ones that match and did not fit.
+    pub(super) pending: u64,
+    /// The last sequence that the answering replica had applied, where it says so.
+    up_to: u64,
 }
 
 /// See the module.
@@ -72,28 +75,28 @@ pub(crate) struct Found {
 pub(crate) struct Replay {
     live: Client,
     reader: Client,
-    config: Arc<Config>,
+    pub(super) config: Arc<Config>,
     metrics: Arc<BusMetrics>,
     /// Bounds the requests under way.
     permits: Semaphore,
 }
 
 #[derive(Deserialize)]
-struct StreamInfo {
-    state: StreamState,
-    config: StreamLimits,
+pub(super) struct StreamInfo {
+    pub(super) state: StreamState,
+    pub(super) config: StreamLimits,
 }
 
 #[derive(Deserialize)]
-struct StreamLimits {
+pub(super) struct StreamLimits {
     /// -1 or 0 for no such limit.
     #[serde(default)]
-    max_msgs_per_subject: i64,
+    pub(super) max_msgs_per_subject: i64,
 }
 
 #[derive(Deserialize)]
-struct StreamState {
-    first_seq: u64,
+pub(super) struct StreamState {
+    pub(super) first_seq: u64,
 }
 
 #[derive(Deserialize)]
@@ -138,7 +141,7 @@ impl Replay {
     /// # Errors
     /// See [`ReadError`].
     pub(crate) async fn last_values(&self, filters: &[&str]) -> Result<LastValues, ReadError> {
-        let _permit = self.permits.acquire().await.expect("never closed");
+        let _permit = self.permit().await;
         let barrier = self.barrier().await?;
         let mut asked = filters.to_vec();
         // There is always a tick, so "nothing matches" still tells how far the replica is.
@@ -156,54 +159,15 @@ impl Replay {
             if answer.up_to >= barrier {
                 let tick = &self.config.stream.tick_subject;
                 answer.messages.retain(|message| *message.subject != **tick);
-                return Ok(answer);
+                return Ok(LastValues { messages: answer.messages, up_to: answer.up_to });
             }
             self.metrics.open_retries.add(1);
             tokio::time::sleep(LAG).await;
         }
     }
 
-    /// The messages of one exact subject with `after` < sequence <= `until`, as far as the stream
-    /// still has them.
-    ///
-    /// # Errors
-    /// See [`ReadError`].
-    pub(crate) async fn between(&self, subject: &str, after: u64, until: u64) -> Result<Found, ReadError> {
-        let _permit = self.permits.acquire().await.expect("never closed");
-        let mut messages: Vec<Stored> = Vec::new();
-        let mut next = after + 1;
-        let mut stale = 0;
-        while next <= until {
-            let request = serde_json::json!({ "seq": next, "next_by_subj": subject, "batch": BATCH }).to_string();
-            let answer = match self.direct_get("messages", &request).await {
-                Ok(answer) => answer.messages,
-                Err(ReadError::NotFound(_)) => Vec::new(),
-                Err(error) => return Err(error),
-            };
-            let reached = answer.last().map(|message| message.seq);
-            messages.extend(answer.into_iter().filter(|message| message.seq <= until));
-            match reached {
-                Some(seq) => next = seq + 1,
-                // A replica that lags does not have them yet. The leader has: they were announced.
-                None if stale < 20 => {
-                    stale += 1;
-                    tokio::time::sleep(LAG).await;
-                }
-                None => break,
-            }
-        }
-        // Asked afterwards: a read that begins below the first message begins at it, without a word.
-        let StreamInfo { state, config } = self.stream_info().await?;
-        let kept_from = match (usize::try_from(config.max_msgs_per_subject), messages.first()) {
-            // As many as the subject may keep: it may have had more before them.
-            (Ok(most @ 1..), Some(first)) if messages.len() >= most => first.seq.max(state.first_seq),
-            _ => state.first_seq,
-        };
-        Ok(Found { messages, kept_from })
-    }
-
     /// What the stream keeps, by its leader.
-    async fn stream_info(&self) -> Result<StreamInfo, ReadError> {
+    pub(super) async fn stream_info(&self) -> Result<StreamInfo, ReadError> {
         let subject = format!("$JS.API.STREAM.INFO.{}", self.config.stream.name);
         let request = Request::new().timeout(Some(self.config.nats.request_timeout));
         let answer = self.reader.send_request(subject, request).await;
@@ -211,8 +175,13 @@ impl Replay {
         serde_json::from_slice(&answer.payload).map_err(|error| ReadError::Unexpected("stream info", error.to_string()))
     }
 
+    /// Waits until another request may be under way.
+    pub(super) async fn permit(&self) -> SemaphorePermit<'_> {
+        self.permits.acquire().await.expect("never closed")
+    }
+
     /// One request and all its answers.
-    async fn direct_get(&self, what: &'static str, request: &str) -> Result<LastValues, ReadError> {
+    pub(super) async fn direct_get(&self, what: &'static str, request: &str) -> Result<Answer, ReadError> {
         self.metrics.direct_gets.add(1);
         let result = tokio::time::timeout(self.config.nats.request_timeout, self.collect(what, request)).await;
         let result = result.unwrap_or(Err(ReadError::NoAnswer(what)));
@@ -222,7 +191,7 @@ impl Replay {
         result
     }
 
-    async fn collect(&self, what: &'static str, request: &str) -> Result<LastValues, ReadError> {
+    async fn collect(&self, what: &'static str, request: &str) -> Result<Answer, ReadError> {
         let gone = |_| ReadError::NoAnswer(what);
         let inbox = self.reader.new_inbox();
         let mut answers = self.reader.subscribe(inbox.clone()).await.map_err(|_| ReadError::NoAnswer(what))?;
@@ -243,7 +212,7 @@ impl Replay {
                         // Cut short by the server's limit in bytes: incomplete is as good as too wide.
                         return Err(ReadError::TooWide);
                     }
-                    return Ok(LastValues { messages, up_to });
+                    return Ok(Answer { messages, pending, up_to });
                 }
                 Some(TOO_WIDE) => return Err(ReadError::TooWide),
                 Some(404) => return Err(ReadError::NotFound(what)),

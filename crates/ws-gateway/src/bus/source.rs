@@ -2,15 +2,18 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use bytes::Bytes;
 use odin_protocol::{Epoch, codec::validate_payload, error::GapReason};
 use tokio::{sync::oneshot, time::Instant};
 
 use super::{
     Member,
     feed::{Feed, Stored},
+    history::Stretch,
 };
 use crate::{
     metrics::BusMetrics,
+    page::Page,
     publication::{Body, Publication},
     rules::Topic,
 };
@@ -105,43 +108,90 @@ impl Source {
         payload_bytes: usize,
         metrics: &BusMetrics,
     ) -> Option<Arc<Publication>> {
-        let topic = &self.topic;
-        let names = self.names.entry(message.subject.clone()).or_insert_with(|| {
-            let (channel, key) = topic.naming.name(&message.subject)?;
-            Some(Names { channel: channel.into(), key: key.map(Into::into) })
-        });
-        let Some(names) = names else {
+        let seq = message.seq;
+        let mut prev = message.last;
+        let subject = message.subject.clone();
+        if self.names(&subject).is_none() {
             metrics.unmapped.add(1);
             return None;
-        };
-        let body = match message.payload {
-            None => {
-                metrics.markers.add(1);
-                Body::Void(GapReason::Retention)
-            }
-            Some(payload) if payload.len() > payload_bytes => {
-                metrics.payload_too_big.add(1);
-                Body::Void(GapReason::Invalid)
-            }
-            Some(payload) if validate_payload(&payload).is_err() => {
-                metrics.payload_invalid.add(1);
-                Body::Void(GapReason::Invalid)
-            }
-            Some(payload) => Body::Value(payload),
-        };
-        let mut prev = message.last;
-        if let Some(filter) = &topic.filter {
-            // A filtered feed has a chain of its own: what was filtered out is not missing.
-            match &body {
-                Body::Value(payload) if filter.matches(payload) => {
-                    prev = self.last.get(&message.subject).map(|last| last.seq);
-                }
-                // Nobody knows what it was, so it may have been for this feed.
-                Body::Void(GapReason::Retention) => {}
-                _ => return None,
-            }
         }
-        let names = (names.channel.clone(), names.key.clone());
-        Some(Arc::new(Publication::new(message.subject, names, epoch, (prev, message.seq), message.ts_ms, body)))
+        let (body, fault) = body(message.payload, payload_bytes);
+        match fault {
+            None => {}
+            Some(Fault::Marker) => metrics.markers.add(1),
+            Some(Fault::TooBig) => metrics.payload_too_big.add(1),
+            Some(Fault::Invalid) => metrics.payload_invalid.add(1),
+        }
+        if !self.has(&body) {
+            return None;
+        }
+        if let (Some(_), Body::Value(_)) = (&self.topic.filter, &body) {
+            // A filtered feed has a chain of its own: what was filtered out is not missing.
+            prev = self.last.get(&subject).map(|last| last.seq);
+        }
+        let names = self.names(&subject)?;
+        Some(Arc::new(Publication::new(subject, names, epoch, (prev, seq), message.ts_ms, body)))
+    }
+
+    /// What a stretch of the past is to clients.
+    pub(super) fn page(&mut self, stretch: Stretch, epoch: Epoch, payload_bytes: usize) -> Page {
+        let mut last: HashMap<Arc<str>, u64> = HashMap::new();
+        let mut publications = Vec::with_capacity(stretch.messages.len());
+        for message in stretch.messages {
+            let (body, _) = body(message.payload, payload_bytes);
+            let Some(names) = self.names(&message.subject).filter(|_| self.has(&body)) else {
+                continue;
+            };
+            let is_only_subject = !self.is_pattern();
+            // With several subjects, the one at the beginning is not known; nor is whether the filter
+            // let it through.
+            let before =
+                (stretch.begins_at_message && is_only_subject && self.topic.filter.is_none()).then_some(stretch.after);
+            let mut prev = last.insert(message.subject.clone(), message.seq).or(before);
+            if let Body::Void(_) = body {
+                // Announced as a gap, which has a beginning.
+                prev = prev.or(Some(message.seq - 1));
+            }
+            let publication = Publication::new(message.subject, names, epoch, (prev, message.seq), message.ts_ms, body);
+            publications.push(Arc::new(publication));
+        }
+        Page { after: stretch.after, until: stretch.until, kept_from: stretch.kept_from, publications }
+    }
+
+    /// Channel and key of a subject, worked out once. None for a subject that no channel has.
+    fn names(&mut self, subject: &Arc<str>) -> Option<(Arc<str>, Option<Box<str>>)> {
+        let topic = &self.topic;
+        let names = self.names.entry(subject.clone()).or_insert_with(|| {
+            let (channel, key) = topic.naming.name(subject)?;
+            Some(Names { channel: channel.into(), key: key.map(Into::into) })
+        });
+        names.as_ref().map(|names| (names.channel.clone(), names.key.clone()))
+    }
+
+    /// Whether the feed has it: a filtered feed leaves out what its filter does.
+    fn has(&self, body: &Body) -> bool {
+        match (&self.topic.filter, body) {
+            (None, _) => true,
+            (Some(filter), Body::Value(payload)) => filter.matches(payload),
+            // Nobody knows what it was, so it may have been for this feed.
+            (Some(_), Body::Void(reason)) => *reason == GapReason::Retention,
+        }
+    }
+}
+
+/// Why a stored message has nothing to show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    Marker,
+    TooBig,
+    Invalid,
+}
+
+fn body(payload: Option<Bytes>, payload_bytes: usize) -> (Body, Option<Fault>) {
+    match payload {
+        None => (Body::Void(GapReason::Retention), Some(Fault::Marker)),
+        Some(payload) if payload.len() > payload_bytes => (Body::Void(GapReason::Invalid), Some(Fault::TooBig)),
+        Some(payload) if validate_payload(&payload).is_err() => (Body::Void(GapReason::Invalid), Some(Fault::Invalid)),
+        Some(payload) => (Body::Value(payload), None),
     }
 }

@@ -115,6 +115,12 @@ pub const RING_TOTAL_BYTES: usize = 256 * MIB;
 pub const FEED_OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Keeps a storm of joins from burying the stream's replicas.
 pub const DIRECT_GETS: usize = 64;
+/// A quarter of them: repairs of live feeds never wait for those who catch up.
+pub const CATCH_UP_READS: usize = 16;
+/// Some dozens of pages, each shared by everybody who is in the same stretch.
+pub const CATCH_UP_BYTES: usize = 4 * MIB;
+/// An hour of a busy channel; whoever missed more is better served with a snapshot.
+pub const REPLAY_BYTES: usize = 64 * MIB;
 /// Some seconds of the highest rate; a shard that is further behind repairs itself from the stream.
 pub const SHARD_QUEUE_BYTES: usize = 64 * MIB;
 /// What comes within it goes to a socket in one write, and a write is nearly all that a delivery costs.

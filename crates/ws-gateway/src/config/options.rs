@@ -196,6 +196,9 @@ pub const OPTIONS: &[Opt] = &[
     opt("feeds.ring_total_bytes", (0, TIB), |d| Field::Bytes(&mut d.config.feeds.ring_total_bytes), "the same for all feeds together"),
     opt("feeds.open_timeout", (100 * MS, 5 * MINUTE), |d| Field::Time(&mut d.config.feeds.open_timeout), "how long opening a feed may take"),
     opt("feeds.direct_gets", (1, 10_000), |d| Field::Count(&mut d.config.feeds.direct_gets), "reads from the stream in flight"),
+    opt("feeds.catch_up_reads", (1, 10_000), |d| Field::Count(&mut d.config.feeds.catch_up_reads), "the part of them that readers far behind and resuming clients may use"),
+    opt("feeds.catch_up_bytes", (64 << 10, 64 << 30), |d| Field::Bytes(&mut d.config.feeds.catch_up_bytes), "bytes read for those and not taken yet; what does not fit is read again"),
+    opt("feeds.replay_bytes", (0, 64 << 30), |d| Field::Bytes(&mut d.config.feeds.replay_bytes), "bytes that one resume may replay; who missed more gets a snapshot"),
     opt("feeds.turn_interval", (0, SECOND), |d| Field::Time(&mut d.config.feeds.turn_interval), "least time between two rounds of writing under load; the first after a pause is at once"),
     opt("feeds.shard_queue_bytes", (MIB, TIB), |d| Field::Bytes(&mut d.config.feeds.shard_queue_bytes), "bytes waiting for one shard before it repairs itself from the stream"),
 

@@ -3,6 +3,7 @@
 use std::marker::PhantomData;
 
 use odin_protocol::codec::Codec;
+use odin_protocol::error::ResumeFailure;
 
 use super::Counter;
 
@@ -124,6 +125,40 @@ label! {
         HeaderTooLarge = "header_too_large",
         /// The socket failed or was closed.
         Io = "io",
+    }
+}
+
+label! {
+    /// What became of a resume.
+    ResumeResult, "result", {
+        /// Everything missed is being sent.
+        Recovered = "recovered",
+        /// The cursor could not be read.
+        InvalidCursor = "invalid_cursor",
+        /// The stream is another one.
+        EpochChanged = "epoch_changed",
+        /// The stream went back behind the cursor.
+        RolledBack = "rolled_back",
+        /// The stream no longer keeps what was missed.
+        CursorTooOld = "cursor_too_old",
+        /// Too much was missed.
+        ReplayLimit = "replay_limit",
+        /// Not offered here.
+        Unsupported = "unsupported",
+    }
+}
+
+impl From<Option<ResumeFailure>> for ResumeResult {
+    fn from(failure: Option<ResumeFailure>) -> Self {
+        match failure {
+            None => ResumeResult::Recovered,
+            Some(ResumeFailure::InvalidCursor) => ResumeResult::InvalidCursor,
+            Some(ResumeFailure::EpochChanged) => ResumeResult::EpochChanged,
+            Some(ResumeFailure::RolledBack) => ResumeResult::RolledBack,
+            Some(ResumeFailure::CursorTooOld) => ResumeResult::CursorTooOld,
+            Some(ResumeFailure::ReplayLimit) => ResumeResult::ReplayLimit,
+            Some(_) => ResumeResult::Unsupported,
+        }
     }
 }
 

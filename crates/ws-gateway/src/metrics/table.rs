@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use odin_protocol::codec::Codec;
 
-use super::{BusMetrics, CloseReason, HandshakeRefusal, Label, Metrics, ShardMetrics};
+use super::{BusMetrics, CloseReason, HandshakeRefusal, Label, Metrics, ResumeResult, ShardMetrics};
 use MetricKind::{Counter, Gauge};
 
 /// Whether a number only grows.
@@ -116,6 +116,8 @@ pub const METRICS: &[Metric] = &[
     metric("odin_gateway_shard_queue_bytes", Gauge, "bytes", Read::Shard(|m| m.queue_bytes.get()), "Bytes waiting in the queues from the bus to the shards"),
     metric("odin_gateway_shard_queue_overruns_total", Counter, "", Read::Shard(|m| m.queue_overruns.get()), "Times a shard found that its queue had been full"),
     metric("odin_gateway_ring_bytes", Gauge, "bytes", Read::Shard(|m| m.ring_bytes.get()), "Bytes of recent publications held in rings"),
+    metric("odin_gateway_resumes_total", Counter, "", by::<ResumeResult>(|m, i| m.resumes.of(ResumeResult::ALL[i]).get()), "Subscriptions that gave a cursor"),
+    metric("odin_gateway_catch_up_bytes", Gauge, "bytes", Read::Shard(|m| m.page_bytes.get()), "Bytes read from the stream for readers that catch up and not taken yet"),
     metric("odin_gateway_nats_connected", Gauge, "", Read::Bus(|m| m.connected.get()), "1 while the connection to NATS stands"),
     metric("odin_gateway_nats_reconnects_total", Counter, "", Read::Bus(|m| m.reconnects.get()), "Connections to NATS after the first"),
     metric("odin_gateway_nats_slow_consumer_events_total", Counter, "", Read::Bus(|m| m.slow_consumer_events.get()), "Times the NATS client dropped messages; they are repaired from the stream"),
@@ -132,6 +134,7 @@ pub const METRICS: &[Metric] = &[
     metric("odin_gateway_filled_messages_total", Counter, "", Read::Bus(|m| m.fills.get()), "Messages read from the stream to fill such a break"),
     metric("odin_gateway_direct_gets_total", Counter, "", Read::Bus(|m| m.direct_gets.get()), "Direct Get requests"),
     metric("odin_gateway_direct_get_errors_total", Counter, "", Read::Bus(|m| m.direct_get_errors.get()), "Direct Get requests that failed"),
+    metric("odin_gateway_look_backs_total", Counter, "", Read::Bus(|m| m.look_backs.get()), "Cursors checked and pages read for readers that catch up or resume"),
     metric("odin_gateway_barriers_total", Counter, "", Read::Bus(|m| m.barriers.get()), "Leader barriers"),
     metric("odin_gateway_barrier_errors_total", Counter, "", Read::Bus(|m| m.barrier_errors.get()), "Leader barriers that failed"),
     metric("odin_gateway_feed_opens_total", Counter, "", Read::Bus(|m| m.opens.get()), "Feeds opened"),

@@ -94,6 +94,8 @@ fn raise_all(metrics: &Metrics) -> u64 {
         queue_bytes,
         queue_overruns,
         ring_bytes,
+        resumes,
+        page_bytes,
     } = &*metrics.shards[0];
     connections.set(next());
     connections_opened.add(next());
@@ -119,6 +121,8 @@ fn raise_all(metrics: &Metrics) -> u64 {
     queue_bytes.set(next());
     queue_overruns.add(next());
     ring_bytes.set(next());
+    raise_each(resumes, &mut next);
+    page_bytes.set(next());
     let BusMetrics {
         connected,
         reconnects,
@@ -136,6 +140,7 @@ fn raise_all(metrics: &Metrics) -> u64 {
         fills,
         direct_gets,
         direct_get_errors,
+        look_backs,
         barriers,
         barrier_errors,
         opens,
@@ -160,6 +165,7 @@ fn raise_all(metrics: &Metrics) -> u64 {
     fills.add(next());
     direct_gets.add(next());
     direct_get_errors.add(next());
+    look_backs.add(next());
     barriers.add(next());
     barrier_errors.add(next());
     opens.add(next());
@@ -199,6 +205,7 @@ fn labels_know_their_place() {
     }
     check::<CloseReason>();
     check::<HandshakeRefusal>();
+    check::<ResumeResult>();
     check::<Codec>();
 }
 

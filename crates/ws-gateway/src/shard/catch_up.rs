@@ -3,38 +3,18 @@
 //! Nothing waits in memory for such a connection but the rest of one frame and its answers. What
 //! it is owed is computed from its cursors when the socket is ready to take it.
 
-use std::io::IoSlice;
-
-use bytes::Bytes;
-use odin_protocol::{codec::Codec, error::GapReason, message::ServerMessage};
+use std::{io::IoSlice, sync::Arc};
 
 use super::{
     Shard,
     connection::{Outbox, Written},
-    feed::Feed,
-    subscription::{Cursor, Floor},
+    debt::{Debt, Debtor, Owed, Want},
+    subscription::Cursor,
 };
-use crate::{
-    metrics::CloseReason,
-    publication::{Publication, frame_of},
-};
-
-/// Frames gathered for one write.
-const FRAMES: usize = 62;
+use crate::{bus::Command, metrics::CloseReason, page::Page, queue::FeedId};
 
 /// Writes to one connection before others have their turn.
 const WRITES: usize = 16;
-
-/// A frame that is owed, and where its subscription stands once it is sent.
-#[derive(Debug)]
-struct Owed {
-    frame: Bytes,
-    subscription: usize,
-    after: Cursor,
-    /// Publications in it that were merged away before it.
-    merged: u64,
-    is_gap: bool,
-}
 
 impl Shard {
     /// Writes as much as the socket takes of what stands between the connection and head.
@@ -46,20 +26,39 @@ impl Shard {
             let Some(mut outbox) = connection.outbox.take() else {
                 return;
             };
-            let mut owed = Vec::new();
+            let mut debt = Debt::default();
             if connection.closing.is_none() {
-                for (index, cursor) in outbox.cursors.iter().enumerate() {
-                    let feed = self.feeds.at(connection.subscriptions[index].feed);
-                    if connection.subscriptions[index].is_listed() {
-                        owe(feed, index, *cursor, connection.codec, &outbox.floors, &mut owed);
+                for index in 0..outbox.cursors.len() {
+                    if !connection.subscriptions[index].is_listed() {
+                        continue;
                     }
-                    if owed.len() >= FRAMES {
+                    let debtor = Debtor {
+                        feed: self.feeds.at(connection.subscriptions[index].feed),
+                        pages: &self.pages,
+                        floors: &outbox.floors,
+                        codec: connection.codec,
+                        subscription: index,
+                    };
+                    let reached = debtor.owe(outbox.cursors[index].clone(), &mut debt);
+                    // With nothing to send it stands there already.
+                    if debt.owed.last().is_none_or(|owed| owed.subscription != index) {
+                        outbox.cursors[index] = reached;
+                    }
+                    if debt.is_full() {
                         break;
                     }
                 }
             }
+            let Debt { owed, wants } = debt;
+            outbox.is_waiting = false;
             if outbox.rest.is_empty() && outbox.answers.is_empty() && owed.is_empty() {
-                self.caught_up(slot, outbox);
+                if wants.is_empty() {
+                    self.caught_up(slot, outbox);
+                } else {
+                    outbox.is_waiting = true;
+                    self.connections[slot].outbox = Some(outbox);
+                    self.read_pages(slot, &wants);
+                }
                 return;
             }
             let mut pieces = Vec::with_capacity(owed.len() + 2);
@@ -135,9 +134,10 @@ impl Shard {
             let mut carriers = listed().filter(|feed| feed.topic.naming.name(&floor.subject).is_some());
             carriers.any(|feed| !floor.is_passed_by(feed))
         });
-        if !outbox.floors.is_empty() && connection.closing.is_none() {
-            // Everything there is has been sent or held back, so the cursors stand at head.
-            outbox.cursors = self.cursors_at_head(slot);
+        let has_sent = outbox.cursors.iter().any(|cursor| !cursor.sent.is_empty());
+        if (has_sent || !outbox.floors.is_empty()) && connection.closing.is_none() {
+            // Everything there is has been sent or held back; what is to come may be held back too.
+            outbox.is_waiting = true;
             self.connections[slot].outbox = Some(outbox);
             return;
         }
@@ -155,6 +155,23 @@ impl Shard {
         }
     }
 
+    /// Asks the bus for pages, those that are not on their way.
+    fn read_pages(&mut self, slot: usize, wants: &[Want]) {
+        for want in wants {
+            if self.pages.want(want.feed, want.after, slot as u32) {
+                let (shard, feed) = (self.index, want.feed);
+                self.ask(Command::Read { shard, feed, after: want.after, until: want.until });
+            }
+        }
+    }
+
+    /// A page came: those who waited for it go on.
+    pub(super) fn on_page(&mut self, feed: FeedId, page: Arc<Page>) {
+        for slot in self.pages.arrived(feed, page, self.ticks) {
+            self.catch_up(slot as usize);
+        }
+    }
+
     /// The connection's outbox, made if it stood at head until now.
     pub(super) fn outbox(&mut self, slot: usize) -> &mut Outbox {
         let now_s = self.now_s();
@@ -169,76 +186,5 @@ impl Shard {
     pub(super) fn cursors_at_head(&self, slot: usize) -> Vec<Cursor> {
         let subscriptions = self.connections[slot].subscriptions.iter();
         subscriptions.map(|s| Cursor::at_head(self.feeds.at(s.feed), self.mode_of(slot, s))).collect()
-    }
-}
-
-/// Adds what a subscription at `cursor` is owed, up to [`FRAMES`] in all.
-fn owe(feed: &Feed, subscription: usize, mut cursor: Cursor, codec: Codec, floors: &[Floor], owed: &mut Vec<Owed>) {
-    let is_held_back = |publication: &Publication| floors.iter().any(|floor| floor.holds_back(publication));
-    let merge_until = cursor.merge_until.min(feed.position);
-    if cursor.position < merge_until {
-        for last in feed.last_between(cursor.position, merge_until) {
-            if owed.len() >= FRAMES {
-                return;
-            }
-            let is_snapshot = last.position <= cursor.snapshot_until;
-            let void = last.void.as_ref().filter(|(position, _)| *position <= cursor.snapshot_until);
-            let void = void.map(|(_, void)| void).filter(|void| !is_held_back(void));
-            let value = Some(&last.publication).filter(|value| !is_held_back(value));
-            let frame = match (value, void) {
-                (None, None) => continue,
-                (None, Some(void)) => void.frame(codec).clone(),
-                (Some(value), None) if is_snapshot => value.snapshot_frame(codec),
-                (Some(value), None) => value.frame(codec).clone(),
-                // In one piece: the cursor cannot stand between them.
-                (Some(value), Some(void)) => [value.snapshot_frame(codec), void.frame(codec).clone()].concat().into(),
-            };
-            let before = cursor.position.max(cursor.snapshot_until);
-            let merged = if is_snapshot { 0 } else { last.position - before - 1 };
-            cursor.position = last.position;
-            cursor.seq = last.publication.seq;
-            owed.push(Owed { frame, subscription, after: cursor, merged, is_gap: value.is_none() });
-        }
-        // What lies between the last of them and here was merged away.
-        cursor.position = merge_until;
-        if let Some(owed) = owed.last_mut().filter(|owed| owed.subscription == subscription) {
-            owed.after = cursor;
-        }
-    }
-    if cursor.position >= feed.position || owed.len() >= FRAMES || cursor.merge_until > feed.position {
-        return;
-    }
-    if cursor.position < feed.ring.base() {
-        let until = feed.ring.base_seq();
-        let gap = ServerMessage::Gap {
-            channel: feed.topic.channel.to_string(),
-            key: None,
-            // A pattern's feed may have filled a hole below: a gap still has a length.
-            after: cursor.seq.min(until.saturating_sub(1)),
-            until,
-            reason: GapReason::ReplayLimit,
-        };
-        let mut message = Vec::with_capacity(128);
-        gap.encode(codec, &mut message);
-        cursor.position = feed.ring.base();
-        cursor.seq = until;
-        owed.push(Owed { frame: frame_of(codec, &message), subscription, after: cursor, merged: 0, is_gap: true });
-    }
-    for publication in feed.ring.after(cursor.position) {
-        if owed.len() >= FRAMES {
-            return;
-        }
-        cursor.position += 1;
-        if is_held_back(publication) {
-            continue;
-        }
-        cursor.seq = publication.seq;
-        owed.push(Owed {
-            frame: publication.frame(codec).clone(),
-            subscription,
-            after: cursor,
-            merged: 0,
-            is_gap: false,
-        });
     }
 }

@@ -33,17 +33,13 @@ pub(crate) struct Outbox {
     /// Sequences of subjects that came by another subscription: not sent again. While there are any,
     /// the connection stays off the fast path.
     pub(crate) floors: Vec<Floor>,
+    /// Nothing is on its way: it is here until pages have been read for it, or until feeds have
+    /// passed what it has had already.
+    pub(crate) is_waiting: bool,
     /// The client has said more than we read, because it does not take our answers.
     pub(crate) is_reading_paused: bool,
     /// When the socket last took a byte, in the shard's seconds.
     pub(crate) progress_s: u32,
-}
-
-impl Outbox {
-    /// Nothing is on its way: it is here only until a feed has passed a floor.
-    pub(crate) fn awaits_floor(&self) -> bool {
-        !self.floors.is_empty() && self.rest.is_empty() && self.answers.is_empty()
-    }
 }
 
 /// See the module. Kept small: an idle, subscribed connection is this and one subscription.
@@ -148,7 +144,7 @@ impl Connection {
 
     /// Whether a frame can be written past the outbox.
     pub(crate) fn is_between_frames(&self) -> bool {
-        self.outbox.as_ref().is_none_or(|outbox| outbox.awaits_floor())
+        self.outbox.as_ref().is_none_or(|outbox| outbox.is_waiting)
     }
 
     /// Bytes of answers that the client has not taken; past the bound it is not read any more.

@@ -145,8 +145,8 @@ impl Shard {
                 let connection = &mut self.connections[*subscriber as usize];
                 if let Some(outbox) = &connection.outbox {
                     // It is behind, and its cursor says how far. It goes on when its socket drains –
-                    // unless it is only here because of an overlap.
-                    if !outbox.floors.is_empty() {
+                    // unless it is only here to leave out what it has had already.
+                    if outbox.is_waiting {
                         self.again.push(*subscriber);
                     }
                     continue;
@@ -177,7 +177,7 @@ impl Shard {
             let cursor = &mut outbox.cursors[index];
             // Back to where this turn began, then forward over what was taken.
             cursor.position = feed.position - feed.turn.len() as u64;
-            cursor.seq = feed.turn.first().and_then(|first| first.prev).unwrap_or(cursor.seq);
+            cursor.seq = feed.turn_seq;
             for publication in &feed.turn {
                 if taken == 0 {
                     break;
@@ -188,7 +188,7 @@ impl Shard {
                 }
                 taken = taken.saturating_sub(frame.len());
                 cursor.position += 1;
-                cursor.seq = publication.seq;
+                cursor.seq = cursor.seq.max(publication.seq);
                 delivered += 1;
             }
         }

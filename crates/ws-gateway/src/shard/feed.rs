@@ -1,10 +1,14 @@
 //! A feed on one shard: who gets it, its last values, and what it published in this turn.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
 
 use odin_protocol::{
     Epoch,
     codec::Codec,
+    error::ResumeFailure,
     message::{Mode, RequestId},
 };
 use slab::Slab;
@@ -16,13 +20,29 @@ use crate::{
     rules::Topic,
 };
 
-/// A subscriber that waits for the feed to open.
+/// Repairs remembered for readers that are behind, of one feed.
+const LATE: usize = 256 * 1024;
+
+/// A subscriber that waits for the feed to open, or for its cursor to be checked.
 #[derive(Debug)]
 pub(crate) struct Waiting {
     pub(crate) slot: u32,
     pub(crate) request: Option<RequestId>,
-    /// It gave a `since`.
-    pub(crate) resumes: bool,
+    /// Where it wants to go on.
+    pub(crate) since: Option<Box<str>>,
+    /// The cursor the bus is asked about for it.
+    pub(crate) checking: Option<odin_protocol::Cursor>,
+}
+
+/// What a cursor was found to be worth, for those who come with the same one soon after.
+#[derive(Debug)]
+pub(crate) struct Judged {
+    pub(crate) cursor: odin_protocol::Cursor,
+    /// Whether what follows it was read too.
+    pub(crate) replays: bool,
+    /// The shard's tick at which the answer came; None while it is under way.
+    pub(crate) at: Option<u64>,
+    pub(crate) failure: Option<ResumeFailure>,
 }
 
 /// The last value of one subject and its position in the feed.
@@ -50,8 +70,16 @@ pub(crate) struct Feed {
     pub(crate) ring: Ring,
     /// Publications so far: the position of head.
     pub(crate) position: u64,
-    /// The sequence of head.
+    /// The highest sequence so far.
     pub(crate) seq: u64,
+    /// The same when this turn began.
+    pub(crate) turn_seq: u64,
+    /// Position and sequence of publications that came after one with a higher sequence, as repairs
+    /// of a pattern do: by them a cursor knows what it lacks below its highest sequence.
+    late: VecDeque<(u64, u64)>,
+    /// The last position of which the above has been forgotten, and the lowest sequence.
+    late_lost: (u64, u64),
+    pub(crate) judged: Vec<Judged>,
     /// Everything of the feed up to this sequence came before, or was there when it opened.
     pub(crate) verified: u64,
     /// Publications of this turn, not yet fanned out.
@@ -69,21 +97,30 @@ impl Feed {
 
     /// Takes the last values of a feed that was opened, for the first time or anew.
     pub(crate) fn open(&mut self, epoch: Epoch, up_to: u64, mut last: Vec<Arc<Publication>>) {
+        if self.epoch != Some(epoch) {
+            self.seq = 0;
+        }
         self.epoch = Some(epoch);
         self.verified = up_to;
         self.has_hole = false;
         self.turn.clear();
         self.last.clear();
+        self.late.clear();
+        self.late_lost = (0, 0);
+        self.judged.clear();
         last.sort_unstable_by_key(|publication| publication.seq);
         for publication in last {
             self.remember(publication);
         }
-        self.ring.restart(self.position);
+        self.ring.restart(self.position, self.seq);
     }
 
     /// Appends the next publication and keeps it for this turn's fan-out. The ring may grow by
     /// `room_bytes`.
     pub(crate) fn publish(&mut self, publication: Arc<Publication>, room_bytes: usize) {
+        if self.turn.is_empty() {
+            self.turn_seq = self.seq;
+        }
         self.turn.push(publication.clone());
         let publication = self.remember(publication);
         self.ring.push(&publication, room_bytes);
@@ -91,8 +128,17 @@ impl Feed {
 
     fn remember(&mut self, publication: Arc<Publication>) -> Arc<Publication> {
         self.position += 1;
-        self.seq = publication.seq;
         let position = self.position;
+        if publication.seq < self.seq && !self.is_one_chain() {
+            self.late.push_back((position, publication.seq));
+            if self.late.len() > LATE
+                && let Some((position, seq)) = self.late.pop_front()
+            {
+                let lowest = if self.late_lost.0 == 0 { seq } else { seq.min(self.late_lost.1) };
+                self.late_lost = (position, lowest);
+            }
+        }
+        self.seq = self.seq.max(publication.seq);
         match (&publication.body, self.last.get_mut(&publication.subject)) {
             (Body::Value(_), Some(last)) => {
                 *last = Last { position, publication: publication.clone(), void: None };
@@ -107,6 +153,22 @@ impl Feed {
             (Body::Void(_), None) => {}
         }
         publication
+    }
+
+    /// Whether all publications have one subject, so that they come in the order of the stream.
+    pub(crate) fn is_one_chain(&self) -> bool {
+        !self.topic.subject.contains('*')
+    }
+
+    /// Sequences that came behind `position` although higher ones had come before them.
+    pub(crate) fn late_after(&self, position: u64) -> impl Iterator<Item = u64> {
+        let start = self.late.partition_point(|(at, _)| *at <= position);
+        self.late.range(start..).map(|(_, seq)| *seq)
+    }
+
+    /// The lowest sequence that came late behind `position` and is not remembered, if there is one.
+    pub(crate) fn late_lost_after(&self, position: u64) -> Option<u64> {
+        (self.late_lost.0 > position).then_some(self.late_lost.1)
     }
 
     /// The last values at positions in (`after`, `until`], oldest first.
@@ -159,6 +221,10 @@ impl Feeds {
             ring: Ring::new(if keeps { ring_bytes } else { 0 }),
             position: 0,
             seq: 0,
+            turn_seq: 0,
+            late: VecDeque::new(),
+            late_lost: (0, 0),
+            judged: Vec::new(),
             verified: 0,
             turn: Vec::new(),
             has_hole: false,

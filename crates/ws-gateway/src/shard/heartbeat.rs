@@ -21,6 +21,8 @@ impl Shard {
         self.drop_unused_feeds();
         self.metrics.feeds.set(self.feeds.len() as u64);
         self.metrics.ring_bytes.set(self.ring_bytes as u64);
+        self.pages.sweep(self.ticks);
+        self.metrics.page_bytes.set(self.pages.bytes() as u64);
     }
 
     /// Looks after one connection; called once a second.
@@ -38,9 +40,10 @@ impl Shard {
             }
             return;
         }
-        if let Some(outbox) = connection.outbox.as_mut().filter(|outbox| outbox.awaits_floor()) {
+        let is_waiting = connection.outbox.as_mut().filter(|outbox| outbox.is_waiting).is_some_and(|outbox| {
             outbox.progress_s = now_s;
-        }
+            true
+        });
         let stuck_s = connection.outbox.as_ref().map_or(0, |outbox| now_s - outbox.progress_s);
         if u64::from(stuck_s) >= heartbeat.not_reading_timeout.as_secs() {
             self.close(slot, CloseCode::NotReading, CloseReason::NotReading);
@@ -55,6 +58,9 @@ impl Shard {
             let interval_s = heartbeat.interval.as_secs().max(1);
             if (u64::from(now_s) + slot as u64).is_multiple_of(interval_s) && connection.is_between_frames() {
                 self.ping(slot);
+            }
+            if is_waiting {
+                self.catch_up(slot);
             }
             return;
         }

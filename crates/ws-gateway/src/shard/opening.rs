@@ -11,46 +11,72 @@ use odin_protocol::{
 use super::{
     Shard,
     feed::Waiting,
+    resume::Beginning,
     session::now_ms,
     subscription::{COVERED, Cursor, Subscription, WAITING},
 };
 use crate::{publication::Publication, queue::FeedId};
 
 impl Shard {
-    /// The bus has opened a feed: whoever waits begins. If it was open before, its subscribers begin
-    /// anew with a fresh snapshot, and are told so, because nobody can say what lies between.
+    /// The bus has opened a feed: whoever waits begins. If it was open before, its subscribers go on
+    /// where they stood; of another stream, or a pattern, they begin anew with a fresh snapshot, and are
+    /// told so, because nobody can say what lies between.
     pub(super) fn opened(&mut self, id: FeedId, epoch: Epoch, up_to: u64, last: Vec<Arc<Publication>>) {
         let Some(feed) = self.feeds.get_mut(id) else {
             return;
         };
         let subscribers: Vec<u32> = feed.subscribers.iter().flatten().copied().collect();
-        let reason = if feed.epoch == Some(epoch) { ResumeFailure::ReplayLimit } else { ResumeFailure::EpochChanged };
+        let is_same = feed.epoch == Some(epoch);
+        // What they have been sent is known by one number only where there is one chain.
+        let goes_on = is_same && feed.is_one_chain();
+        let reached: Vec<u64> = subscribers.iter().map(|slot| self.reached(*slot as usize, id.slot)).collect();
+        let Some(feed) = self.feeds.get_mut(id) else {
+            return;
+        };
         self.ring_bytes -= feed.ring.bytes();
         feed.open(epoch, up_to, last);
         let waiting = std::mem::take(&mut feed.waiting);
-        for slot in subscribers {
+        self.again.extend(self.pages.forget(id));
+        for (slot, reached) in subscribers.into_iter().zip(reached) {
             let slot = slot as usize;
             let at = self.connections[slot].find(id.slot).expect("listed, so subscribed");
             let subscription = self.connections[slot].subscriptions[at];
             let mode = self.mode_of(slot, &subscription);
-            self.say_subscribed(slot, None, id.slot, mode, Some(reason));
-            let cursor = Cursor::fresh(self.feeds.at(id.slot), mode);
+            if !goes_on {
+                let reason = if is_same { ResumeFailure::ReplayLimit } else { ResumeFailure::EpochChanged };
+                self.say_subscribed(slot, None, id.slot, Some(Beginning::Snapshot(Some(reason))));
+            }
+            let feed = self.feeds.at(id.slot);
+            let cursor = match reached {
+                1.. if goes_on => Cursor::after(feed, reached, mode),
+                _ => Cursor::fresh(feed, mode),
+            };
             self.outbox(slot).cursors[at] = cursor;
             self.catch_up(slot);
         }
-        for Waiting { slot, request, resumes } in waiting {
+        for Waiting { slot, request, since, .. } in waiting {
             let slot = slot as usize;
             // An answer before this one may have found the connection gone.
             let Some(at) = self.connections.get(slot).and_then(|connection| connection.find(id.slot)) else {
                 continue;
             };
-            let Subscription { index, mode, .. } = self.connections[slot].subscriptions[at];
-            if index == WAITING {
-                self.begin(slot, request, id.slot, resumes);
+            if self.connections[slot].subscriptions[at].index == WAITING {
+                self.begin(slot, request, id.slot, since);
             } else {
-                self.say_subscribed(slot, request, id.slot, mode, None);
+                self.say_subscribed(slot, request, id.slot, None);
             }
             self.catch_up(slot);
+        }
+    }
+
+    /// Up to which sequence a subscriber has everything of a feed with one chain; 0 before its snapshot.
+    fn reached(&self, slot: usize, feed: u32) -> u64 {
+        let connection = &self.connections[slot];
+        let at = connection.find(feed).expect("listed, so subscribed");
+        let feed = self.feeds.at(feed);
+        match connection.outbox.as_ref().map(|outbox| &outbox.cursors[at]) {
+            Some(cursor) if cursor.position < feed.position || cursor.past.is_some() => cursor.reached(),
+            _ => feed.seq.max(feed.verified),
         }
     }
 

@@ -12,6 +12,7 @@ use odin_protocol::{
 use super::{
     Shard,
     feed::Feed,
+    resume::Beginning,
     subscription::{COVERED, Cursor, Floor, Subscription},
 };
 
@@ -61,7 +62,7 @@ impl Shard {
     }
 
     /// The pattern `feed` is about to be listed: it takes over the channels it covers.
-    pub(super) fn cover(&mut self, slot: usize, feed: u32) {
+    pub(super) fn cover(&mut self, slot: usize, feed: u32, beginning: Beginning) {
         let pattern = self.feeds.at(feed).topic.channel.clone();
         if !pattern.is_pattern() {
             return;
@@ -72,10 +73,10 @@ impl Shard {
             if !subscription.is_listed() || !pattern.matches(&covered.topic.channel) || subscription.feed == feed {
                 continue;
             }
-            let seq = self.outbox(slot).cursors[at].seq;
+            let seq = self.outbox(slot).cursors[at].reached();
             self.raise_floor(slot, subscription.feed, seq);
             if subscription.mode == Mode::All {
-                self.announce_skipped(slot, subscription.feed, feed, seq);
+                self.announce_skipped(slot, subscription.feed, feed, seq, beginning);
             }
             let codec = self.connections[slot].codec;
             // Counted before it leaves, so that the feed is never without use in between.
@@ -103,12 +104,10 @@ impl Shard {
             let sent = if own.epoch == self.feeds.at(feed).epoch { sent } else { 0 };
             let seq = self.raise_floor(slot, subscription.feed, sent);
             self.feeds.at_mut(subscription.feed).covered -= 1;
-            self.list(slot, at);
-            if subscription.mode == Mode::All
-                && let Some(position) = position_after(self.feeds.at(subscription.feed), seq)
-            {
+            self.list(slot, at, Beginning::Snapshot(None));
+            if subscription.mode == Mode::All && seq > 0 {
                 // The chain goes on where it was: no snapshot.
-                self.outbox(slot).cursors[at] = Cursor { position, seq, merge_until: 0, snapshot_until: 0 };
+                self.outbox(slot).cursors[at] = Cursor::after(self.feeds.at(subscription.feed), seq, Mode::All);
             }
         }
     }
@@ -135,16 +134,31 @@ impl Shard {
         }
     }
 
-    /// A reader of every publication that stood at `seq` goes on with the pattern's snapshot: what
-    /// that leaves out is announced.
-    fn announce_skipped(&mut self, slot: usize, own: u32, pattern: u32, seq: u64) {
+    /// Whether the pattern that carries the feed's channel was resumed at or before `seq`, and has all
+    /// of the channel from there on.
+    pub(super) fn is_carried_from(&mut self, slot: usize, feed: u32, seq: u64) -> bool {
+        let Some(at) = self.pattern_of(slot, feed) else {
+            return false;
+        };
+        let known = self.connections[slot].outbox.as_ref().and_then(|outbox| outbox.cursors[at].sent.first());
+        known.is_some_and(|known| known.after == 0 && known.until <= seq)
+    }
+
+    /// A reader of every publication that stood at `seq` goes on with the pattern at its beginning:
+    /// what that leaves out is announced.
+    fn announce_skipped(&mut self, slot: usize, own: u32, pattern: u32, seq: u64, beginning: Beginning) {
         let (own, pattern) = (self.feeds.at(own), self.feeds.at(pattern));
         let Some(last) = pattern.last.get(own.topic.subject.as_str()).map(|last| &last.publication) else {
             return;
         };
-        let known = own.ring.after(own.ring.base()).map(|publication| publication.seq);
-        let skipped = known.chain([own.ring.base_seq(), last.prev.unwrap_or(0)]).filter(|known| *known < last.seq);
-        let until = skipped.max().unwrap_or(0);
+        let until = match beginning {
+            Beginning::Snapshot(_) => {
+                let known = own.ring.after(own.ring.base()).map(|publication| publication.seq);
+                let known = known.chain([own.ring.base_seq(), last.prev.unwrap_or(0)]);
+                known.filter(|known| *known < last.seq).max().unwrap_or(0)
+            }
+            Beginning::After(since) => since.seq.min(own.seq),
+        };
         if seq == 0 || until <= seq || own.epoch != pattern.epoch {
             return;
         }
@@ -162,6 +176,11 @@ impl Shard {
 
 /// The highest sequence of `subject` that a connection at `cursor` has been sent; 0 for none.
 fn sent_seq(feed: &Feed, subject: &str, cursor: &Cursor) -> u64 {
+    let known = cursor.sent.first().filter(|span| span.after == 0).map_or(0, |span| span.until);
+    known.max(cursor.past.map_or(0, |past| past.after)).max(sent_by_position(feed, subject, cursor))
+}
+
+fn sent_by_position(feed: &Feed, subject: &str, cursor: &Cursor) -> u64 {
     let Some(last) = feed.last.get(subject) else {
         return 0;
     };
@@ -192,21 +211,4 @@ fn sent_seq(feed: &Feed, subject: &str, cursor: &Cursor) -> u64 {
         }
         None => 0,
     }
-}
-
-/// The position in a feed of one subject behind which everything after `seq` lies, if nothing is
-/// missing there, or if what is missing is going to be announced.
-fn position_after(feed: &Feed, seq: u64) -> Option<u64> {
-    if seq == 0 {
-        return None;
-    }
-    if feed.seq <= seq {
-        return Some(feed.position);
-    }
-    let base = feed.ring.base();
-    let (at, next) = (base..).zip(feed.ring.after(base)).find(|(_, publication)| publication.seq > seq)?;
-    if next.prev.is_some_and(|prev| prev <= seq) {
-        return Some(at);
-    }
-    (feed.ring.base_seq() > seq).then(|| base - 1)
 }

@@ -50,12 +50,19 @@ impl Ring {
         }
     }
 
-    /// Forgets everything; the next publication will be `position + 1`.
-    pub(crate) fn restart(&mut self, position: u64) {
+    /// Forgets everything; the next publication will be `position + 1`, and those before it had
+    /// sequences up to `seq`.
+    pub(crate) fn restart(&mut self, position: u64, seq: u64) {
         self.entries.clear();
         self.bytes = 0;
         self.base = position;
-        self.base_seq = 0;
+        self.base_seq = seq;
+    }
+
+    /// The time of the publication with this sequence, if it is here.
+    pub(crate) fn time_of(&self, seq: u64) -> Option<i64> {
+        // Nearly sorted: repairs come late.
+        self.entries.iter().rev().find(|publication| publication.seq == seq).map(|publication| publication.ts_ms)
     }
 
     /// What follows `position`, which must be at least `base`.

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use odin_protocol::{
     channel::Channel,
     close::CloseCode,
-    error::{ErrorCode, ResumeFailure},
+    error::ErrorCode,
     frame::{MAX_CONTROL_BYTES, Opcode, encode_frame},
     message::{ChannelRequest, ClientMessage, ConnectionStatus, ErrorMessage, Mode, RequestId, ServerMessage},
 };
@@ -13,7 +13,8 @@ use odin_protocol::{
 use super::{
     Shard,
     feed::Waiting,
-    subscription::{COVERED, Cursor, Subscription, WAITING},
+    resume::Beginning,
+    subscription::{Cursor, Subscription, WAITING},
 };
 use crate::{
     metrics::CloseReason,
@@ -29,9 +30,6 @@ const FIRST_WRITE_BYTES: usize = 1200;
 
 /// Requests of one connection for one channel that are remembered until it is open.
 const REQUESTS_WHILE_OPENING: usize = 4;
-
-/// What a resume is answered until the stream is read back for it.
-const NO_RESUME: ResumeFailure = ResumeFailure::Unsupported;
 
 impl Shard {
     /// The first message of every connection.
@@ -147,7 +145,7 @@ impl Shard {
                 return;
             }
             match self.topic(&request) {
-                Ok((topic, mode)) => self.subscribe(slot, id.clone(), topic, mode, request.since.is_some()),
+                Ok((topic, mode)) => self.subscribe(slot, id.clone(), topic, mode, request.since.map(Into::into)),
                 Err(mut error) => {
                     error.id.clone_from(&id);
                     // A name that breaks the grammar is not sent back.
@@ -197,20 +195,19 @@ impl Shard {
         }
     }
 
-    fn subscribe(&mut self, slot: usize, id: Option<RequestId>, topic: Topic, mode: Mode, resumes: bool) {
+    fn subscribe(&mut self, slot: usize, id: Option<RequestId>, topic: Topic, mode: Mode, since: Option<Box<str>>) {
         let found = self.feeds.find(&topic);
         if let Some(feed) = found
             && let Some(at) = self.connections[slot].find(feed)
         {
             // Asked again: the same answer, and no second snapshot.
-            let Subscription { mode, index, .. } = self.connections[slot].subscriptions[at];
-            if index != WAITING {
-                self.say_subscribed(slot, id, feed, mode, None);
+            if self.connections[slot].subscriptions[at].index != WAITING {
+                self.say_subscribed(slot, id, feed, None);
                 return;
             }
             let waiting = &mut self.feeds.at_mut(feed).waiting;
             if waiting.iter().filter(|waiting| waiting.slot as usize == slot).count() < REQUESTS_WHILE_OPENING {
-                waiting.push(Waiting { slot: slot as u32, request: id, resumes });
+                waiting.push(Waiting { slot: slot as u32, request: id, since, checking: None });
             } else {
                 let text = "the channel is being opened, and was asked for often enough";
                 let mut error = ErrorMessage::new(id, ErrorCode::RateLimited, text);
@@ -253,55 +250,47 @@ impl Shard {
         }
         self.feeds.at_mut(feed).unused_since = None;
         if self.feeds.at(feed).epoch.is_some() {
-            self.begin(slot, id, feed, resumes);
+            self.begin(slot, id, feed, since);
         } else {
-            self.feeds.at_mut(feed).waiting.push(Waiting { slot: slot as u32, request: id, resumes });
+            let waiting = Waiting { slot: slot as u32, request: id, since, checking: None };
+            self.feeds.at_mut(feed).waiting.push(waiting);
         }
     }
 
-    /// The subscription starts here: the answer, then the snapshot, then what follows.
-    pub(super) fn begin(&mut self, slot: usize, id: Option<RequestId>, feed: u32, resumes: bool) {
-        let at = self.connections[slot].find(feed).expect("subscribed before");
-        let mode = self.connections[slot].subscriptions[at].mode;
-        self.say_subscribed(slot, id, feed, mode, resumes.then_some(NO_RESUME));
-        if self.is_covered(slot, feed) {
-            self.connections[slot].subscriptions[at].index = COVERED;
-            self.feeds.at_mut(feed).covered += 1;
-            self.end_merging(slot, at);
-        } else {
-            self.cover(slot, feed);
-            self.list(slot, at);
-        }
-    }
-
-    /// Puts a subscription into its feed's list; the snapshot is owed to it.
-    pub(super) fn list(&mut self, slot: usize, at: usize) {
+    /// Puts a subscription into its feed's list, at its beginning.
+    pub(super) fn list(&mut self, slot: usize, at: usize, beginning: Beginning) {
         let connection = &mut self.connections[slot];
         let Subscription { feed, mode, .. } = connection.subscriptions[at];
         let list = &mut self.feeds.at_mut(feed).subscribers[connection.codec.index()];
         connection.subscriptions[at].index = u32::try_from(list.len()).expect("connections are counted in u32");
         list.push(slot as u32);
         let mode = self.mode_of(slot, &Subscription { feed, index: 0, mode });
-        let cursor = Cursor::fresh(self.feeds.at(feed), mode);
+        let cursor = self.beginning(feed, mode, beginning);
         self.outbox(slot).cursors[at] = cursor;
     }
 
+    /// Answers a `subscribe`. Without a beginning the subscription had begun before.
     pub(super) fn say_subscribed(
         &mut self,
         slot: usize,
         id: Option<RequestId>,
         feed: u32,
-        mode: Mode,
-        reason: Option<ResumeFailure>,
+        beginning: Option<Beginning>,
     ) {
-        let feed = self.feeds.at(feed);
+        let connection = &self.connections[slot];
+        let at = connection.find(feed).expect("subscribed before");
+        let (recovered, reason, cursor) = match beginning {
+            Some(Beginning::After(since)) => (true, None, Some(since.to_string())),
+            Some(Beginning::Snapshot(reason)) => (false, reason, None),
+            None => (false, None, None),
+        };
         let message = ServerMessage::Subscribed {
             id,
-            channel: feed.topic.channel.to_string(),
-            mode,
-            recovered: false,
+            channel: self.feeds.at(feed).topic.channel.to_string(),
+            mode: connection.subscriptions[at].mode,
+            recovered,
             reason,
-            cursor: None,
+            cursor,
         };
         self.answer(slot, &message);
     }

@@ -55,44 +55,135 @@ impl Floor {
     }
 }
 
+/// A part of the stream: `after` < sequence <= `until`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) after: u64,
+    pub(crate) until: u64,
+}
+
+impl Span {
+    fn has(self, seq: u64) -> bool {
+        self.after < seq && seq <= self.until
+    }
+
+    /// Whether nothing of it comes by `feed` any more.
+    fn is_passed_by(self, feed: &Feed) -> bool {
+        feed.verified >= self.until || (feed.is_one_chain() && feed.seq >= self.until)
+    }
+}
+
+/// What a cursor reads from the stream before it goes on with the ring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Past {
+    /// Read up to here.
+    pub(crate) after: u64,
+    /// Where it ends: the sequence of a publication of the feed.
+    pub(crate) until: u64,
+    /// The position in the feed at which that was its highest.
+    pub(crate) position: u64,
+}
+
 /// How far a connection that is behind has been sent a feed.
-#[derive(Debug, Clone, Copy)]
+///
+/// It has everything at positions up to `position`, and all of the stream in `sent`.
+#[derive(Debug, Clone)]
 pub(crate) struct Cursor {
     /// The position it was sent last; 0 before the snapshot.
     pub(crate) position: u64,
-    /// The sequence at that position.
+    /// The highest sequence up to that position.
     pub(crate) seq: u64,
     /// Up to this position the last values are enough: for ever in mode `latest`, up to where it
     /// subscribed in mode `all`.
     pub(crate) merge_until: u64,
     /// Up to this position the last values are the snapshot.
     pub(crate) snapshot_until: u64,
+    /// Read from the stream, or known to the client when it came: what the feed delivers of it later
+    /// is not sent again.
+    pub(crate) sent: Vec<Span>,
+    /// Set while the stream is read for it.
+    pub(crate) past: Option<Past>,
 }
+
+/// Most parts of the stream that a cursor keeps apart. With so many it waits until the bus has
+/// verified the first.
+const SPANS: usize = 8;
 
 impl Cursor {
     /// Where a subscriber stands that has everything.
     pub(crate) fn at_head(feed: &Feed, mode: Mode) -> Self {
-        Self {
-            position: feed.position,
-            seq: feed.seq,
-            merge_until: match mode {
-                Mode::Latest => u64::MAX,
-                Mode::All => 0,
-            },
-            snapshot_until: 0,
-        }
+        let merge_until = if mode == Mode::Latest { u64::MAX } else { 0 };
+        let (sent, past) = (Vec::new(), None);
+        Self { position: feed.position, seq: feed.seq, merge_until, snapshot_until: 0, sent, past }
     }
 
     /// Where a new subscriber stands: the snapshot is owed, then what follows.
     pub(crate) fn fresh(feed: &Feed, mode: Mode) -> Self {
-        Self {
-            position: 0,
-            seq: 0,
-            merge_until: match mode {
-                Mode::Latest => u64::MAX,
-                Mode::All => feed.position,
-            },
-            snapshot_until: feed.position,
+        let merge_until = if mode == Mode::Latest { u64::MAX } else { feed.position };
+        let (sent, past) = (Vec::new(), None);
+        Self { position: 0, seq: 0, merge_until, snapshot_until: feed.position, sent, past }
+    }
+
+    /// Where a subscriber stands that has everything up to `seq` of the stream: from this
+    /// connection, or from another one before it.
+    pub(crate) fn after(feed: &Feed, seq: u64, mode: Mode) -> Self {
+        let mut cursor = Self { position: 0, seq: 0, ..Self::at_head(feed, mode) };
+        if seq > 0 {
+            cursor.sent.push(Span { after: 0, until: seq });
         }
+        if mode == Mode::All {
+            if seq >= feed.ring.base_seq() {
+                (cursor.position, cursor.seq) = (feed.ring.base(), feed.ring.base_seq());
+            } else {
+                cursor.past = Some(Past { after: seq, until: feed.seq, position: feed.position });
+            }
+        }
+        cursor
+    }
+
+    /// Whether it was sent, or need not be, by another way than the feed's order.
+    pub(crate) fn has(&self, seq: u64) -> bool {
+        self.sent.iter().any(|span| span.has(seq))
+    }
+
+    /// The highest sequence that was sent.
+    pub(crate) fn reached(&self) -> u64 {
+        let sent = self.sent.iter().map(|span| span.until).max().unwrap_or(0);
+        self.seq.max(sent).max(self.past.map_or(0, |past| past.after))
+    }
+
+    /// At the head of the feed: forgets what it will not deliver again in any case.
+    pub(crate) fn prune(&mut self, feed: &Feed) {
+        self.sent.retain(|span| !span.is_passed_by(feed));
+    }
+
+    /// The ring no longer has what comes next: reads the stream up to where the feed is now. False:
+    /// not before the bus has verified what was read earlier.
+    pub(crate) fn start_past(&mut self, feed: &Feed) -> bool {
+        if self.sent.len() >= SPANS {
+            return false;
+        }
+        let mut after = self.seq;
+        while let Some(span) = self.sent.iter().find(|span| span.after <= after && after < span.until) {
+            after = span.until;
+        }
+        // What the feed delivered out of the stream's order since then lies before that.
+        let late = feed.late_after(self.position).filter(|seq| *seq <= after && !self.has(*seq)).min();
+        let after = late.map_or(after, |late| after.min(late - 1));
+        self.past = Some(Past { after, until: feed.seq.max(after), position: feed.position });
+        true
+    }
+
+    /// Everything of the past was sent: from here on the ring has what comes next.
+    pub(crate) fn end_past(&mut self, feed: &Feed) {
+        let Some(past) = self.past.take() else {
+            return;
+        };
+        if past.until > self.seq && !feed.is_one_chain() {
+            // The feed may not have delivered all of it yet.
+            self.sent.push(Span { after: self.seq, until: past.until });
+        }
+        self.position = past.position;
+        self.seq = self.seq.max(past.until);
     }
 }

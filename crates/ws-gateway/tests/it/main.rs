@@ -6,6 +6,7 @@
 //! | `subscribe` | what a client may say, and what it is answered |
 //! | `fanout` | from a publication to everybody who wants it: chains, patterns, poison, filters |
 //! | `overlap` | a pattern and its own channels on one connection: everything once |
+//! | `resume` | those who come back, on any gateway |
 //! | `slow_reader` | those who take less than there is |
 //! | `bus` | NATS that is late, lossy, restarted, re-created |
 //! | `cluster` | NATS with three nodes, and one of them killed |
@@ -25,6 +26,7 @@ mod drain;
 mod fanout;
 mod interest;
 mod overlap;
+mod resume;
 mod slow_reader;
 mod subscribe;
 mod support;

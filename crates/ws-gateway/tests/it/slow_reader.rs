@@ -120,36 +120,24 @@ async fn lets_a_slow_reader_of_all_catch_up_in_order_without_loss() {
     chains.take(&slow.update().await);
 }
 
-/// Reads until `newest` has come; every sequence of `published` must have come or lie in a gap.
-async fn reads_or_hears_of_a_gap(slow: &mut Client, pattern: &str, published: &[u64]) -> usize {
-    let newest = *published.last().expect("many");
+/// Reads all of `published`, each once and none before an earlier one of its chain, without a gap.
+async fn reads_everything(slow: &mut Client, published: &[u64]) {
+    let mut last: HashMap<String, u64> = HashMap::new();
     let mut seen = Vec::new();
-    let mut gaps: Vec<(u64, u64)> = Vec::new();
-    while seen.last() != Some(&newest) {
-        match slow.message().await {
-            ServerMessage::Update(update) => seen.push(update.seq),
-            ServerMessage::Gap { channel, key, after, until, reason } => {
-                assert_eq!((&*channel, key, reason), (pattern, None, GapReason::ReplayLimit));
-                assert!(after < until, "a gap has a length: {after}..{until}");
-                gaps.push((after, until));
-            }
-            other => panic!("unexpected {other:?}"),
-        }
+    while seen.len() < published.len() {
+        let update = slow.update().await;
+        let before = last.insert(update.channel.clone(), update.seq);
+        // What is read back may not know the one before it; what it says must be true.
+        assert!(before.is_none() || update.prev.is_none_or(|prev| Some(prev) == before), "{update:?} after {before:?}");
+        assert!(before.is_none_or(|before| update.seq > before), "forwards: {update:?}");
+        seen.push(update.seq);
     }
-    assert!(!gaps.is_empty(), "nothing was left out");
-    for seq in published {
-        let is_announced = gaps.iter().any(|(after, until)| after < seq && seq <= until);
-        assert!(seen.contains(seq) || is_announced, "{seq} vanished: {gaps:?}");
-    }
-    let mut sorted = seen.clone();
-    sorted.sort_unstable();
-    sorted.dedup();
-    assert_eq!(sorted.len(), seen.len(), "none came twice");
-    seen.len()
+    seen.sort_unstable();
+    assert_eq!(seen, published);
 }
 
 #[tokio::test]
-async fn announces_a_gap_to_a_reader_of_all_that_fell_out_of_the_ring() {
+async fn reads_the_stream_for_a_reader_of_all_that_fell_out_of_the_ring() {
     let odin = Odin::start_with(|config| {
         small_buffers(config);
         config.feeds.ring_bytes = 64 * 1024;
@@ -159,16 +147,21 @@ async fn announces_a_gap_to_a_reader_of_all_that_fell_out_of_the_ring() {
     slow.subscribe_all(&["price:BTC"]).await;
     let sequences = odin.publisher.prices("BTC", 1, MANY, PADDING).await;
     odin.gateway.metric_becomes("odin_gateway_connections_behind", 1).await;
-    let seen = reads_or_hears_of_a_gap(&mut slow, "price:BTC", &sequences).await;
-    assert!(seen < MANY as usize);
-    assert!(odin.gateway.metric("odin_gateway_gaps_announced_total").await >= 1);
-    let seq = odin.publisher.price("BTC", 0).await;
-    let update = slow.update().await;
-    assert_eq!((update.seq, update.prev), (seq, sequences.last().copied()));
+    let mut chains = Chains::default();
+    for seq in &sequences {
+        let update = slow.update().await;
+        assert_eq!(update.seq, *seq);
+        chains.take(&update);
+    }
+    assert_eq!(odin.gateway.metric("odin_gateway_gaps_announced_total").await, 0);
+    assert!(odin.gateway.metric("odin_gateway_look_backs_total").await >= 1, "the ring had not all of it");
+    odin.gateway.metric_becomes("odin_gateway_connections_behind", 0).await;
+    odin.publisher.price("BTC", 0).await;
+    chains.take(&slow.update().await);
 }
 
 #[tokio::test]
-async fn announces_a_gap_of_a_pattern_for_all_of_its_chains() {
+async fn reads_the_stream_for_a_reader_of_a_whole_pattern() {
     let odin = Odin::start_with(|config| {
         small_buffers(config);
         config.feeds.ring_bytes = 64 * 1024;
@@ -182,15 +175,76 @@ async fn announces_a_gap_of_a_pattern_for_all_of_its_chains() {
     let mut sequences = Vec::new();
     for n in 0..MANY {
         let subject = format!("odin.tokens.T{}.price", token(n));
-        if n % 100 == 99 || n + 30 > MANY {
-            sequences.push(odin.publisher.publish(&subject, format!(r#"{{"n":{n}}}"#)).await);
-        } else {
-            let message = (subject, format!(r#"{{"n":{n},"p":"{padding}"}}"#));
-            sequences.extend(odin.publisher.publish_all(vec![message]).await);
-        }
+        sequences.push(odin.publisher.publish(&subject, format!(r#"{{"n":{n},"p":"{padding}"}}"#)).await);
     }
     odin.gateway.metric_becomes("odin_gateway_connections_behind", 1).await;
-    reads_or_hears_of_a_gap(&mut slow, "price:*", &sequences).await;
+    reads_everything(&mut slow, &sequences).await;
+    assert_eq!(odin.gateway.metric("odin_gateway_gaps_announced_total").await, 0);
+}
+
+#[tokio::test]
+async fn shares_pages_among_those_who_fell_behind_together() {
+    let odin = Odin::start_with(|config| {
+        small_buffers(config);
+        config.feeds.ring_bytes = 64 * 1024;
+    })
+    .await;
+    let mut sleepers = Vec::new();
+    for _ in 0..10 {
+        let mut slow = sleeper(&odin).await;
+        slow.subscribe_all(&["price:BTC"]).await;
+        sleepers.push(slow);
+    }
+    let sequences = odin.publisher.prices("BTC", 1, MANY, PADDING).await;
+    odin.gateway.metric_becomes("odin_gateway_connections_behind", 10).await;
+    let before = odin.gateway.metric("odin_gateway_look_backs_total").await;
+    let readers: Vec<_> = sleepers
+        .into_iter()
+        .map(|mut slow| {
+            let sequences = sequences.clone();
+            tokio::spawn(async move { reads_everything(&mut slow, &sequences).await })
+        })
+        .collect();
+    for reader in readers {
+        reader.await.expect("no panic");
+    }
+    let pages = odin.gateway.metric("odin_gateway_look_backs_total").await - before;
+    // Alone each would need MANY * 1 KB in pages of 128 KiB: 16 at least.
+    assert!(pages < 5 * 16, "{pages} pages were read for ten readers of the same");
+    assert_eq!(odin.gateway.metric("odin_gateway_gaps_announced_total").await, 0);
+}
+
+#[tokio::test]
+async fn announces_as_a_gap_only_what_the_stream_no_longer_keeps() {
+    let odin = Odin::start_with(|config| {
+        small_buffers(config);
+        config.feeds.ring_bytes = 64 * 1024;
+        config.stream.max_bytes = 1 << 20;
+    })
+    .await;
+    let mut slow = sleeper(&odin).await;
+    slow.subscribe_all(&["price:BTC"]).await;
+    let sequences = odin.publisher.prices("BTC", 1, MANY, PADDING).await;
+    odin.gateway.metric_becomes("odin_gateway_connections_behind", 1).await;
+    let newest = *sequences.last().expect("many");
+    let (mut seen, mut gaps) = (Vec::new(), Vec::new());
+    while seen.last() != Some(&newest) {
+        match slow.message().await {
+            ServerMessage::Update(update) => seen.push(update.seq),
+            ServerMessage::Gap { channel, key, after, until, reason } => {
+                assert_eq!((&*channel, key, reason), ("price:BTC", None, GapReason::Retention));
+                assert!(after < until, "a gap has a length: {after}..{until}");
+                gaps.push((after, until));
+            }
+            other => panic!("unexpected {other:?}"),
+        }
+    }
+    assert_eq!(gaps.len(), 1, "what is gone is gone in one piece: {gaps:?}");
+    for seq in &sequences {
+        let is_announced = gaps.iter().any(|(after, until)| after < seq && seq <= until);
+        assert!(seen.contains(seq) != is_announced, "{seq} came or was announced: {gaps:?}");
+    }
+    assert!(seen.is_sorted() && seen.len() > 300, "what is kept is read: {}", seen.len());
 }
 
 /// Attack: subscribe to much, then never read again.
@@ -325,22 +379,43 @@ async fn until_all_answers(stream: &mut tokio::net::tcp::OwnedReadHalf, wanted: 
 }
 
 #[tokio::test]
-async fn begins_the_feeds_of_a_shard_anew_when_its_queue_was_full() {
+async fn opens_the_feeds_of_a_shard_anew_when_its_queue_was_full() {
+    // No publication fits: each time the shard asks again, and reads the stream for those who want all.
     let odin = Odin::start_with(|config| config.feeds.shard_queue_bytes = 1).await;
-    let mut client = odin.client().await;
-    client.subscribe(&["price:BTC"]).await;
+    let mut of_all = odin.client().await;
+    of_all.subscribe_all(&["price:BTC"]).await;
+    let mut of_latest = odin.client().await;
+    of_latest.subscribe(&["price:BTC"]).await;
+    let mut of_pattern = odin.client().await;
+    of_pattern.subscribe_all(&["price:*"]).await;
     let sequences = odin.publisher.prices("BTC", 1, 20, 0).await;
-    // No publication fits: each time the shard asks again, says so, and sends the newest.
+    let newest = *sequences.last().expect("some");
+    let first = of_all.update().await;
+    // The first may have been the last value when the feed was opened anew.
+    let mut seen = vec![first.seq];
+    while seen.last() != Some(&newest) {
+        seen.push(of_all.update().await.seq);
+    }
+    assert!(sequences.ends_with(&seen) || seen == sequences, "{seen:?} of {sequences:?}");
     let mut last = 0;
-    while last != *sequences.last().expect("some") {
-        match client.message().await {
+    while last != newest {
+        match of_latest.message().await {
+            ServerMessage::Update(update) => {
+                assert!(update.seq > last, "forwards only");
+                last = update.seq;
+            }
+            // Before its first value nothing is known of where it stands.
+            ServerMessage::Subscribed { id: None, reason: Some(ResumeFailure::ReplayLimit), .. } if last == 0 => {}
+            other => panic!("unexpected {other:?}"),
+        }
+    }
+    // A pattern's place is more than one number: it begins anew and says so.
+    let mut last = 0;
+    while last != newest {
+        match of_pattern.message().await {
+            ServerMessage::Update(update) => last = update.seq,
             ServerMessage::Subscribed { id: None, recovered: false, reason, .. } => {
                 assert_eq!(reason, Some(ResumeFailure::ReplayLimit));
-            }
-            ServerMessage::Update(update) => {
-                assert!(update.snapshot);
-                assert!(update.seq >= last);
-                last = update.seq;
             }
             other => panic!("unexpected {other:?}"),
         }

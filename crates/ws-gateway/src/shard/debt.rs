@@ -1,0 +1,233 @@
+//! What a subscription is owed, worked out from its cursor: the last values, then a part of the stream
+//! if it is behind the ring, then the ring.
+
+use bytes::Bytes;
+use odin_protocol::{codec::Codec, error::GapReason, message::ServerMessage};
+
+use super::{
+    feed::Feed,
+    pages::Pages,
+    subscription::{Cursor, Floor, Span},
+};
+use crate::{
+    page::Page,
+    publication::{Publication, frame_of},
+    queue::FeedId,
+};
+
+/// Frames gathered for one write.
+const FRAMES: usize = 62;
+
+/// A frame that is owed, and where its subscription stands once it is sent.
+#[derive(Debug)]
+pub(super) struct Owed {
+    pub(super) frame: Bytes,
+    pub(super) subscription: usize,
+    pub(super) after: Cursor,
+    /// Publications in it that were merged away before it.
+    pub(super) merged: u64,
+    pub(super) is_gap: bool,
+}
+
+/// A page that has to be read from the stream.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Want {
+    pub(super) feed: FeedId,
+    pub(super) after: u64,
+    pub(super) until: u64,
+}
+
+/// See the module. Of several subscriptions, in their order.
+#[derive(Debug, Default)]
+pub(super) struct Debt {
+    pub(super) owed: Vec<Owed>,
+    pub(super) wants: Vec<Want>,
+}
+
+impl Debt {
+    pub(super) fn is_full(&self) -> bool {
+        self.owed.len() >= FRAMES
+    }
+}
+
+/// One subscription whose debt is worked out.
+#[derive(Debug)]
+pub(super) struct Debtor<'a> {
+    pub(super) feed: &'a Feed,
+    pub(super) pages: &'a Pages,
+    pub(super) floors: &'a [Floor],
+    pub(super) codec: Codec,
+    pub(super) subscription: usize,
+}
+
+impl Debtor<'_> {
+    /// Adds what is owed at `cursor`, and gives where the subscription stands when all of it is sent.
+    pub(super) fn owe(&self, mut cursor: Cursor, debt: &mut Debt) -> Cursor {
+        let is_done = self.merge(&mut cursor, debt) && self.catch_up(&mut cursor, debt) && self.ring(&mut cursor, debt);
+        debug_assert!(is_done || debt.is_full() || !debt.wants.is_empty() || !cursor.sent.is_empty());
+        if is_done {
+            cursor.prune(self.feed);
+        }
+        if let Some(last) = debt.owed.last_mut().filter(|owed| owed.subscription == self.subscription) {
+            last.after = cursor.clone();
+        }
+        cursor
+    }
+
+    fn push(&self, debt: &mut Debt, frame: Bytes, after: &Cursor) {
+        let (subscription, after) = (self.subscription, after.clone());
+        debt.owed.push(Owed { frame, subscription, after, merged: 0, is_gap: false });
+    }
+
+    fn push_gap(&self, debt: &mut Debt, Span { after, until }: Span, reason: GapReason, cursor: &Cursor) {
+        // A pattern's feed may have filled a hole below: a gap still has a length.
+        let after = after.min(until.saturating_sub(1));
+        let channel = self.feed.topic.channel.to_string();
+        let mut message = Vec::with_capacity(128);
+        ServerMessage::Gap { channel, key: None, after, until, reason }.encode(self.codec, &mut message);
+        self.push(debt, frame_of(self.codec, &message), cursor);
+        if let Some(gap) = debt.owed.last_mut() {
+            gap.is_gap = true;
+        }
+    }
+
+    fn is_held_back(&self, cursor: &Cursor, publication: &Publication) -> bool {
+        cursor.has(publication.seq) || self.floors.iter().any(|floor| floor.holds_back(publication))
+    }
+
+    /// The last values, where they are enough. False: there was no room for all.
+    fn merge(&self, cursor: &mut Cursor, debt: &mut Debt) -> bool {
+        let merge_until = cursor.merge_until.min(self.feed.position);
+        if cursor.position >= merge_until {
+            return true;
+        }
+        for last in self.feed.last_between(cursor.position, merge_until) {
+            if debt.is_full() {
+                return false;
+            }
+            let is_snapshot = last.position <= cursor.snapshot_until;
+            let void = last.void.as_ref().filter(|(position, _)| *position <= cursor.snapshot_until);
+            let void = void.map(|(_, void)| void).filter(|void| !self.is_held_back(cursor, void));
+            let value = Some(&last.publication).filter(|value| !self.is_held_back(cursor, value));
+            let frame = match (value, void) {
+                (None, None) => continue,
+                (None, Some(void)) => void.frame(self.codec).clone(),
+                (Some(value), None) if is_snapshot => value.snapshot_frame(self.codec),
+                (Some(value), None) => value.frame(self.codec).clone(),
+                // In one piece: the cursor cannot stand between them.
+                (Some(value), Some(void)) => {
+                    [value.snapshot_frame(self.codec), void.frame(self.codec).clone()].concat().into()
+                }
+            };
+            let before = cursor.position.max(cursor.snapshot_until);
+            // Of what a resumed one has missed, nobody counts how much was merged.
+            let merged = if is_snapshot || before == 0 { 0 } else { last.position - before - 1 };
+            cursor.position = last.position;
+            cursor.seq = cursor.seq.max(last.publication.seq);
+            self.push(debt, frame, cursor);
+            if let Some(owed) = debt.owed.last_mut() {
+                (owed.merged, owed.is_gap) = (merged, value.is_none());
+            }
+        }
+        // What lies between the last of them and here was merged away.
+        cursor.position = merge_until;
+        true
+    }
+
+    /// What is further back than the ring goes, from pages. False: not all of it could be had yet.
+    fn catch_up(&self, cursor: &mut Cursor, debt: &mut Debt) -> bool {
+        if cursor.merge_until > self.feed.position {
+            return true;
+        }
+        loop {
+            if cursor.past.is_none() {
+                if cursor.position >= self.feed.ring.base() {
+                    return true;
+                }
+                if let Some(lowest) = self.feed.late_lost_after(cursor.position) {
+                    // More was repaired out of order than is remembered: nobody can say what it lacks.
+                    if debt.is_full() {
+                        return false;
+                    }
+                    let gap = Span { after: lowest - 1, until: self.feed.seq };
+                    (cursor.position, cursor.seq) = (self.feed.position, self.feed.seq);
+                    self.push_gap(debt, gap, GapReason::ReplayLimit, cursor);
+                    return true;
+                }
+                if !cursor.start_past(self.feed) {
+                    return false;
+                }
+            }
+            let Some(past) = cursor.past else {
+                return true;
+            };
+            if past.after >= past.until {
+                cursor.end_past(self.feed);
+                continue;
+            }
+            let Some(page) = self.pages.find(self.feed.id, past.after) else {
+                debt.wants.push(Want { feed: self.feed.id, after: past.after, until: past.until });
+                return false;
+            };
+            if !self.page(page, cursor, debt) {
+                return false;
+            }
+        }
+    }
+
+    /// What a page has of the cursor's past. False: there was no room for all.
+    fn page(&self, page: &Page, cursor: &mut Cursor, debt: &mut Debt) -> bool {
+        let Some(mut past) = cursor.past else {
+            return true;
+        };
+        let lost_until = page.kept_from.saturating_sub(1).min(past.until);
+        if lost_until > past.after {
+            if debt.is_full() {
+                return false;
+            }
+            let gap = Span { after: past.after, until: lost_until };
+            past.after = lost_until;
+            cursor.past = Some(past);
+            self.push_gap(debt, gap, GapReason::Retention, cursor);
+        }
+        for publication in &page.publications {
+            if publication.seq <= past.after {
+                continue;
+            }
+            if publication.seq > past.until {
+                break;
+            }
+            if debt.is_full() {
+                return false;
+            }
+            past.after = publication.seq;
+            cursor.past = Some(past);
+            let is_new = publication.seq > cursor.seq
+                || self.feed.late_after(cursor.position).any(|late| late == publication.seq);
+            if is_new && !self.is_held_back(cursor, publication) {
+                self.push(debt, publication.frame(self.codec).clone(), cursor);
+            }
+        }
+        past.after = past.after.max(page.until.min(past.until));
+        cursor.past = Some(past);
+        true
+    }
+
+    /// What the ring has. False: there was no room for all.
+    fn ring(&self, cursor: &mut Cursor, debt: &mut Debt) -> bool {
+        if cursor.merge_until > self.feed.position {
+            return true;
+        }
+        for publication in self.feed.ring.after(cursor.position) {
+            if debt.is_full() {
+                return false;
+            }
+            cursor.position += 1;
+            cursor.seq = cursor.seq.max(publication.seq);
+            if !self.is_held_back(cursor, publication) {
+                self.push(debt, publication.frame(self.codec).clone(), cursor);
+            }
+        }
+        true
+    }
+}

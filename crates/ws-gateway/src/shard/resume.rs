@@ -1,0 +1,181 @@
+//! Where a new subscription begins: with a snapshot, or where another connection stood.
+//!
+//! A resume is granted only when it is proven: same stream, the cursor's message still what it was,
+//! and everything behind it still kept. What the shard cannot prove by itself it asks the bus, once for
+//! everybody who comes with the same cursor.
+
+use std::sync::Arc;
+
+use odin_protocol::{
+    Cursor as Since,
+    error::ResumeFailure,
+    message::{Mode, RequestId},
+};
+
+use super::{
+    Shard, TICKS_PER_S,
+    feed::{Judged, Waiting},
+    subscription::{COVERED, Cursor, WAITING},
+};
+use crate::{bus::Command, page::Page, queue::FeedId};
+
+/// Answers about cursors kept for each feed, for as long as they may be taken for the stream's.
+const JUDGED: usize = 64;
+const JUDGED_TICKS: u64 = TICKS_PER_S;
+
+/// How a subscription begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Beginning {
+    /// Everything behind this sequence follows.
+    After(Since),
+    /// The last values follow; a resume failed for this reason.
+    Snapshot(Option<ResumeFailure>),
+}
+
+/// What a shard knows of a cursor.
+enum Verdict {
+    Known(Beginning),
+    /// The bus has to be asked, or was asked already.
+    Ask(Since, Option<u64>),
+    Wait(Since),
+}
+
+impl Shard {
+    /// The subscription begins now, or as soon as its cursor has been checked.
+    pub(super) fn begin(&mut self, slot: usize, id: Option<RequestId>, feed: u32, since: Option<Box<str>>) {
+        let verdict = match &since {
+            None => Verdict::Known(Beginning::Snapshot(None)),
+            Some(text) => self.judge(slot, feed, text),
+        };
+        let checking = match verdict {
+            Verdict::Known(beginning) => return self.start(slot, id, feed, beginning, since.is_some()),
+            Verdict::Wait(cursor) => cursor,
+            Verdict::Ask(cursor, until) => {
+                let found = self.feeds.at_mut(feed);
+                let judged = Judged { cursor, replays: until.is_some(), at: None, failure: None };
+                found.judged.push(judged);
+                let (shard, feed) = (self.index, found.id);
+                self.ask(Command::Check { shard, feed, cursor, until });
+                cursor
+            }
+        };
+        let waiting = Waiting { slot: slot as u32, request: id, since, checking: Some(checking) };
+        self.feeds.at_mut(feed).waiting.push(waiting);
+    }
+
+    fn judge(&self, slot: usize, feed: u32, text: &str) -> Verdict {
+        let failed = |failure| Verdict::Known(Beginning::Snapshot(Some(failure)));
+        let Ok(cursor) = text.parse::<Since>() else {
+            return failed(ResumeFailure::InvalidCursor);
+        };
+        let connection = &self.connections[slot];
+        let at = connection.find(feed).expect("subscribed before");
+        let mode = self.mode_of(slot, &connection.subscriptions[at]);
+        let feed = self.feeds.at(feed);
+        if feed.epoch != Some(cursor.epoch) {
+            return failed(ResumeFailure::EpochChanged);
+        }
+        let replays = mode == Mode::All && cursor.seq < feed.ring.base_seq();
+        let known = feed.last.values().map(|last| &last.publication).find(|last| last.seq == cursor.seq);
+        let known = known.map(|last| last.ts_ms).or_else(|| feed.ring.time_of(cursor.seq));
+        match known {
+            Some(ts_ms) if ts_ms != cursor.ts_ms => return failed(ResumeFailure::RolledBack),
+            Some(_) if !replays => return Verdict::Known(Beginning::After(cursor)),
+            _ => {}
+        }
+        let found = feed.judged.iter().find(|judged| judged.cursor == cursor && judged.replays == replays);
+        match found {
+            Some(Judged { at: None, .. }) => Verdict::Wait(cursor),
+            Some(Judged { at: Some(at), failure, .. }) if at + JUDGED_TICKS > self.ticks => {
+                Verdict::Known(failure.map_or(Beginning::After(cursor), |failure| Beginning::Snapshot(Some(failure))))
+            }
+            _ => Verdict::Ask(cursor, replays.then_some(feed.seq)),
+        }
+    }
+
+    /// The bus has answered what a cursor is worth.
+    pub(super) fn checked(&mut self, id: FeedId, cursor: Since, answer: Result<Option<Arc<Page>>, ResumeFailure>) {
+        let (now, Some(feed)) = (self.ticks, self.feeds.get_mut(id)) else {
+            return;
+        };
+        let failure = answer.as_ref().err().copied();
+        for judged in feed.judged.iter_mut().filter(|judged| judged.cursor == cursor && judged.at.is_none()) {
+            (judged.at, judged.failure) = (Some(now), failure);
+        }
+        feed.judged.retain(|judged| judged.at.is_none_or(|at| at + JUDGED_TICKS > now));
+        if feed.judged.len() > JUDGED
+            && let Some(oldest) = feed.judged.iter().position(|judged| judged.at.is_some())
+        {
+            feed.judged.remove(oldest);
+        }
+        let (waiting, others) = feed.waiting.drain(..).partition(|waiting| waiting.checking == Some(cursor));
+        feed.waiting = others;
+        if let Ok(Some(page)) = answer {
+            self.pages.keep(id, page, now);
+        }
+        let beginning = failure.map_or(Beginning::After(cursor), |failure| Beginning::Snapshot(Some(failure)));
+        let waiting: Vec<Waiting> = waiting;
+        for Waiting { slot, request, .. } in waiting {
+            self.start_waiting(slot as usize, request, id.slot, beginning);
+        }
+    }
+
+    fn start_waiting(&mut self, slot: usize, request: Option<RequestId>, feed: u32, beginning: Beginning) {
+        // An answer before this one may have found the connection gone.
+        let Some(at) = self.connections.get(slot).and_then(|connection| connection.find(feed)) else {
+            return;
+        };
+        if self.connections[slot].subscriptions[at].index == WAITING {
+            self.start(slot, request, feed, beginning, true);
+            // Asked again in the meantime: answered again.
+            let (again, others) =
+                self.feeds.at_mut(feed).waiting.drain(..).partition(|waiting| waiting.slot as usize == slot);
+            self.feeds.at_mut(feed).waiting = others;
+            let again: Vec<Waiting> = again;
+            for waiting in again {
+                self.say_subscribed(slot, waiting.request, feed, None);
+            }
+        } else {
+            self.say_subscribed(slot, request, feed, None);
+        }
+        self.catch_up(slot);
+    }
+
+    /// The subscription starts here: the answer, then the snapshot or what was missed, then what
+    /// follows.
+    fn start(&mut self, slot: usize, id: Option<RequestId>, feed: u32, mut beginning: Beginning, resumes: bool) {
+        let at = self.connections[slot].find(feed).expect("subscribed before");
+        let is_covered = self.is_covered(slot, feed);
+        if is_covered
+            && let Beginning::After(since) = beginning
+            && !self.is_carried_from(slot, feed, since.seq)
+        {
+            beginning = Beginning::Snapshot(Some(ResumeFailure::Unsupported));
+        }
+        if resumes {
+            let failure = match beginning {
+                Beginning::After(_) => None,
+                Beginning::Snapshot(failure) => failure,
+            };
+            self.metrics.resumes.of(failure.into()).add(1);
+        }
+        self.say_subscribed(slot, id, feed, Some(beginning));
+        if is_covered {
+            self.connections[slot].subscriptions[at].index = COVERED;
+            self.feeds.at_mut(feed).covered += 1;
+            self.end_merging(slot, at);
+        } else {
+            self.cover(slot, feed, beginning);
+            self.list(slot, at, beginning);
+        }
+    }
+
+    /// Where a subscription that begins so stands.
+    pub(super) fn beginning(&self, feed: u32, mode: Mode, beginning: Beginning) -> Cursor {
+        let feed = self.feeds.at(feed);
+        match beginning {
+            Beginning::After(since) => Cursor::after(feed, since.seq, mode),
+            Beginning::Snapshot(_) => Cursor::fresh(feed, mode),
+        }
+    }
+}
