@@ -35,6 +35,8 @@ pub enum NotReady {
     StreamMissing,
     /// The stream exists but cannot be used.
     StreamMisconfigured,
+    /// Nothing comes back through the stream.
+    StreamSilent,
     /// It is stopping.
     Draining,
 }
@@ -47,6 +49,7 @@ impl NotReady {
             NotReady::NatsDisconnected => "nats_disconnected",
             NotReady::StreamMissing => "stream_missing",
             NotReady::StreamMisconfigured => "stream_misconfigured",
+            NotReady::StreamSilent => "stream_silent",
             NotReady::Draining => "draining",
         }
     }
@@ -58,6 +61,7 @@ impl NotReady {
             NotReady::NatsDisconnected => "no connection to nats; it is tried again until there is one",
             NotReady::StreamMissing => "the stream does not exist; run ws-gateway provision",
             NotReady::StreamMisconfigured => "the stream has a configuration odin cannot use; run ws-gateway provision",
+            NotReady::StreamSilent => "what is published does not come back through the stream; has it a leader?",
             NotReady::Draining => "the gateway is stopping",
         }
     }
@@ -243,6 +247,7 @@ mod tests {
             NotReady::NatsDisconnected,
             NotReady::StreamMissing,
             NotReady::StreamMisconfigured,
+            NotReady::StreamSilent,
             NotReady::Draining,
         ] {
             let answer = ask(Method::GET, "/readyz", Readiness::NotReady(reason)).await;

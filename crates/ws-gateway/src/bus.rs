@@ -30,10 +30,12 @@ use crate::{
     rules::Topic,
 };
 
+mod audit;
 mod feed;
 mod history;
 mod look_back;
 mod nats;
+mod pulse;
 mod reads;
 mod replay;
 mod source;
@@ -41,6 +43,7 @@ mod source;
 use feed::{Step, Stored};
 use look_back::Question;
 pub(crate) use nats::{Connections, connect};
+use pulse::Pulse;
 use reads::Done;
 use replay::{Replay, stored};
 use source::{Source, SourceId};
@@ -78,6 +81,7 @@ pub(crate) struct Bus {
     out: Vec<Vec<Item>>,
     readiness: watch::Sender<Readiness>,
     live: Client,
+    reader: Client,
     context: jetstream::Context,
     replay: Arc<Replay>,
     epoch: Option<Epoch>,
@@ -90,7 +94,7 @@ pub(crate) struct Bus {
     lives: SelectAll<BoxStream<'static, (usize, async_nats::Message)>>,
     reads: FuturesUnordered<BoxFuture<'static, Done>>,
     steps: Vec<Step>,
-    was_connected: bool,
+    pulse: Pulse,
 }
 
 impl Bus {
@@ -105,7 +109,8 @@ impl Bus {
         let replay = Replay::new(live.clone(), reader.clone(), config.clone(), metrics.clone());
         Self {
             out: shards.iter().map(|_| Vec::new()).collect(),
-            context: jetstream::new(reader),
+            context: jetstream::new(reader.clone()),
+            reader,
             replay: Arc::new(replay),
             config,
             metrics,
@@ -121,7 +126,7 @@ impl Bus {
             lives: SelectAll::new(),
             reads: FuturesUnordered::new(),
             steps: Vec::new(),
-            was_connected: false,
+            pulse: Pulse::new(),
         }
     }
 
@@ -130,6 +135,10 @@ impl Bus {
         let mut clock = tokio::time::interval(Duration::from_secs(1));
         clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut epoch_asked = Instant::now() - EPOCH_PERIOD;
+        let mut ticks =
+            self.listen(&self.live, self.config.stream.live_subject(&self.config.stream.tick_subject)).await;
+        let elections = format!("$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED.{}", self.config.stream.name);
+        let mut elections = self.listen(&self.reader, elections).await;
         loop {
             // Cancel safe arms: receivers and streams lose nothing when another arm wins.
             tokio::select! {
@@ -152,14 +161,18 @@ impl Bus {
                     }
                 }
                 Some(done) = self.reads.next(), if !self.reads.is_empty() => self.on_read(done),
+                Some(tick) = ticks.next() => self.on_tick(&tick),
+                // A new leader may never republish what the old one had not.
+                Some(_) = elections.next() => self.audit_all(),
                 Some(event) = events.recv() => self.on_event(&event),
                 now = clock.tick() => {
-                    let context = self.context.clone();
-                    let config = self.config.clone();
+                    let (context, config) = (self.context.clone(), self.config.clone());
+                    let must_be_seen = self.pulse.must_be_seen();
                     self.reads.push(async move {
-                        nats::tick(&context, &config).await;
-                        Done::Ticked
+                        Done::Ticked { is_stored: nats::tick(&context, &config, must_be_seen).await }
                     }.boxed());
+                    self.audit_due(now);
+                    self.feel_pulse();
                     // Until the stream is known, nothing can be opened: ask more often.
                     if now - epoch_asked >= EPOCH_PERIOD || self.epoch.is_none() {
                         epoch_asked = now;
@@ -170,6 +183,17 @@ impl Bus {
             }
             self.open_next();
             self.flush();
+        }
+    }
+
+    /// What comes on a subject of the bus's own; nothing when it cannot be subscribed.
+    async fn listen(&self, client: &Client, subject: String) -> BoxStream<'static, async_nats::Message> {
+        match client.subscribe(subject).await {
+            Ok(messages) => messages.boxed(),
+            Err(error) => {
+                tracing::error!(%error, "cannot subscribe");
+                futures_util::stream::pending().boxed()
+            }
         }
     }
 
@@ -276,6 +300,11 @@ impl Bus {
         }
     }
 
+    /// The pattern matches more subjects than an audit can prove complete.
+    fn widen(&mut self, source: SourceId) {
+        self.refuse(source);
+    }
+
     /// Tells those who wait for longer than `feeds.open_timeout`, once.
     fn announce_late(&mut self) {
         let limit = self.config.feeds.open_timeout;
@@ -302,6 +331,10 @@ impl Bus {
             self.metrics.unmapped.add(1);
             return;
         };
+        if !std::mem::replace(&mut found.had_traffic, true) {
+            let soon = Instant::now() + self.config.feeds.audit_interval.mul_f64(rand::random_range(0.5..1.0));
+            found.audit_at = found.audit_at.min(soon);
+        }
         let mut steps = std::mem::take(&mut self.steps);
         found.machine.live(stored, &mut steps);
         self.take_steps(source, steps);
@@ -321,6 +354,13 @@ impl Bus {
                 Step::Lost { subject, after, until } => {
                     let void = Stored { subject, seq: until, last: Some(after), ts_ms: 0, payload: None };
                     self.deliver(source, void);
+                }
+                Step::Verified(up_to) => {
+                    for &(shard, feed) in &self.sources[source].members {
+                        self.out[shard as usize].push(Item::Verified { feed, up_to });
+                    }
+                    let opening = self.sources[source].opening;
+                    self.prove(SourceId { slot: source, opening }, None);
                 }
                 Step::Reopen => {
                     self.openings += 1;
@@ -350,23 +390,11 @@ impl Bus {
 
     fn on_event(&mut self, event: &Event) {
         match event {
-            Event::Connected => {
-                tracing::info!("connected to NATS");
-                self.metrics.connected.set(1);
-                if std::mem::replace(&mut self.was_connected, true) {
-                    self.metrics.reconnects.add(1);
-                    self.verify_all();
-                }
-                self.ask_epoch();
-            }
-            Event::Disconnected => {
-                tracing::warn!("lost the connection to NATS");
-                self.metrics.connected.set(0);
-                self.say_ready(Readiness::NotReady(NotReady::NatsDisconnected));
-            }
+            Event::Connected => self.on_connected(),
+            Event::Disconnected => self.on_disconnected(),
             Event::SlowConsumer(_) => {
                 self.metrics.slow_consumer_events.add(1);
-                self.verify_all();
+                self.audit_all();
             }
             Event::ServerError(error) => tracing::warn!(%error, "NATS reports an error"),
             Event::ClientError(error) => tracing::warn!(%error, "the NATS client reports an error"),

@@ -183,6 +183,14 @@ pub struct Feeds {
     pub catch_up_bytes: usize,
     /// What one resume may replay, in bytes.
     pub replay_bytes: usize,
+    /// A feed with live messages is verified against the stream at least so often.
+    pub audit_interval: Duration,
+    /// A quiet feed is verified about so often, 20 % more or less.
+    pub audit_quiet_interval: Duration,
+    /// Trouble with the bus that lasts longer is told to clients.
+    pub stale_after: Duration,
+    /// Clients of patterns are told their position so often.
+    pub checkpoint_interval: Duration,
     /// Bytes waiting in the queue from the bus to one shard.
     pub shard_queue_bytes: usize,
     /// Least time between two rounds of writing under load.
@@ -354,6 +362,10 @@ impl Default for Feeds {
             catch_up_reads: default::CATCH_UP_READS,
             catch_up_bytes: default::CATCH_UP_BYTES,
             replay_bytes: default::REPLAY_BYTES,
+            audit_interval: default::AUDIT_INTERVAL,
+            audit_quiet_interval: default::AUDIT_QUIET_INTERVAL,
+            stale_after: default::STALE_AFTER,
+            checkpoint_interval: default::CHECKPOINT_INTERVAL,
             shard_queue_bytes: default::SHARD_QUEUE_BYTES,
             turn_interval: default::TURN_INTERVAL,
         }

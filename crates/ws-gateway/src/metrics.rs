@@ -174,6 +174,16 @@ pub struct BusMetrics {
     pub direct_get_errors: Counter,
     /// Questions about the past: cursors to check and pages to read.
     pub look_backs: Counter,
+    /// Audits: questions to the stream whether feeds have everything.
+    pub audits: Counter,
+    /// Audits that failed and were repeated.
+    pub audit_failures: Counter,
+    /// Subjects of which an audit found something missing.
+    pub audit_repairs: Counter,
+    /// Times another NATS server was tried because the route was silent.
+    pub route_changes: Counter,
+    /// 1 while clients have been told that what they get may be old.
+    pub stale: Gauge,
     /// Leader barriers.
     pub barriers: Counter,
     /// Leader barriers that failed.

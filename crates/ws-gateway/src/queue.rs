@@ -46,9 +46,9 @@ pub(crate) enum Item {
     /// the feed opened.
     Verified { feed: FeedId, up_to: u64 },
     /// The stream's tick: a position that exists and is the same for every gateway. Once a second.
-    Tick { seq: u64, ts_ms: i64 },
+    Tick { epoch: Epoch, seq: u64, ts_ms: i64 },
     /// What comes may be old from now on; complete up to `since_ms`.
-    Stale { reason: StaleReason, since_ms: i64 },
+    Stale { reason: StaleReason, since_ms: Option<i64> },
     /// Everything missed since [`Item::Stale`] came before this.
     Live,
 }

@@ -15,6 +15,7 @@ mod template;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use odin_protocol::channel::Channel;
 use odin_protocol::error::ErrorCode;
@@ -69,6 +70,16 @@ pub struct RuleSource {
     /// Narrows the publications of the subject by their payload.
     #[serde(default, rename = "where", skip_serializing_if = "Option::is_none")]
     pub filter: Option<Filter>,
+    /// Subscribers are told when nothing was published for longer, for example `30s`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_silence: Option<String>,
+}
+
+impl RuleSource {
+    /// The time in `max_silence`. None also for one that is no time, which [`Rules::new`] has refused.
+    fn silence(&self) -> Option<Duration> {
+        self.max_silence.as_deref().and_then(|text| humantime::parse_duration(text).ok())
+    }
 }
 
 fn is_false(value: &bool) -> bool {
@@ -97,6 +108,8 @@ pub struct Topic {
     pub filter: Option<Filter>,
     /// From a publication's subject back to the names in its update.
     pub naming: Naming,
+    /// Subscribers are told when nothing was published for longer.
+    pub max_silence: Option<Duration>,
 }
 
 /// Why a channel was refused: a code and a text that are safe to send to the client.
@@ -171,6 +184,9 @@ pub enum RuleFault {
     /// `where` without a field.
     #[error("where needs the name of a field")]
     Filter,
+    /// `max_silence` is no time, or less than a second.
+    #[error("invalid max_silence {0:?}: expected a time of at least 1s")]
+    Silence(String),
     /// The stream does not store this subject.
     #[error("subject {0:?} lies outside the stream's subjects {1:?}")]
     OutsideStream(String, Vec<String>),
@@ -208,6 +224,11 @@ impl Rules {
             let channel = source.channel.clone();
             let mut faults = Vec::new();
             let template = Template::parse(&source, &mut faults);
+            if let Some(text) = source.max_silence.clone()
+                && source.silence().is_none_or(|time| time < Duration::from_secs(1))
+            {
+                faults.push(RuleFault::Silence(text));
+            }
             if let Some(template) = template {
                 template.check_reach(subjects, reserved, &mut faults);
                 for (earlier, rule) in &rules {
@@ -267,6 +288,7 @@ impl Rules {
             client_may_choose_mode: rule.source.client_mode,
             filter: rule.source.filter.clone(),
             naming,
+            max_silence: rule.source.silence(),
         })
     }
 }

@@ -50,6 +50,7 @@ use connection::{Connection, UNTOUCHED};
 use departure::Departures;
 use fan_out::FanOut;
 use feed::Feeds;
+use freshness::Freshness;
 use pages::Pages;
 use subscription::{COVERED, Subscription, WAITING};
 
@@ -101,6 +102,7 @@ pub(crate) struct Shard {
     ring_bytes: usize,
     ring_limit_bytes: usize,
     pages: Pages,
+    freshness: Freshness,
     /// Questions that the bus had no room for.
     unasked: Vec<Command>,
     /// Feeds to be opened anew because the queue had no room for all they published.
@@ -149,6 +151,7 @@ impl Shard {
                 config.feeds.catch_up_bytes / config.shards.get(),
                 config.feeds.catch_up_reads / config.shards.get(),
             ),
+            freshness: Freshness::default(),
             unasked: Vec::new(),
             rejoin: Vec::new(),
             ring_limit_bytes: config.feeds.ring_total_bytes / config.shards.get(),
@@ -201,6 +204,7 @@ impl Shard {
                 inbox.take(&mut self.batch);
                 self.take_items();
                 self.fan_out();
+                self.tell_spoke();
                 // What comes until then goes out together: a write is nearly all that a delivery
                 // costs, and one more frame in the same write next to nothing.
                 fan_out_at = now + turn_interval;
@@ -239,12 +243,17 @@ impl Shard {
     fn take_items(&mut self) {
         let mut batch = std::mem::take(&mut self.batch);
         self.metrics.queue_bytes.set(batch.bytes as u64);
+        let mut spoke = Vec::new();
         for item in batch.items.drain(..) {
             match item {
                 Item::Publish { feed, publication } => {
                     if let Some(feed) = self.feeds.get_mut(feed).filter(|feed| !feed.has_hole) {
                         if feed.turn.is_empty() {
                             self.fan_out.touched.push(feed.id.slot);
+                        }
+                        feed.spoke_at = self.ticks;
+                        if std::mem::take(&mut feed.is_silent) {
+                            spoke.push(feed.id.slot);
                         }
                         let room_bytes = self.ring_limit_bytes.saturating_sub(self.ring_bytes);
                         self.ring_bytes -= feed.ring.bytes();
@@ -277,9 +286,10 @@ impl Shard {
                 Item::Verified { feed, up_to } => {
                     if let Some(feed) = self.feeds.get_mut(feed).filter(|feed| !feed.has_hole) {
                         feed.verified = feed.verified.max(up_to);
+                        feed.verified_at = self.ticks;
                     }
                 }
-                Item::Tick { seq, ts_ms } => self.on_bus_tick(seq, ts_ms),
+                Item::Tick { epoch, seq, ts_ms } => self.on_bus_tick(epoch, seq, ts_ms),
                 Item::Stale { reason, since_ms } => {
                     self.fan_out();
                     self.on_bus_stale(reason, since_ms);
@@ -290,6 +300,7 @@ impl Shard {
                 }
             }
         }
+        spoke.into_iter().for_each(|feed| self.note_spoke(feed));
         for feed in batch.overrun.drain(..) {
             self.metrics.queue_overruns.add(1);
             if let Some(found) = self.feeds.get_mut(feed) {

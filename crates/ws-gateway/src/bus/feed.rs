@@ -43,6 +43,8 @@ pub(crate) enum Step {
     Lost { subject: Arc<str>, after: u64, until: u64 },
     /// A message that was delivered before came again.
     Duplicate,
+    /// The watermark rose to this sequence; whatever is below it came in an earlier step.
+    Verified(u64),
     /// Too much came while the feed was opening: open it again.
     Reopen,
 }
@@ -51,8 +53,8 @@ pub(crate) enum Step {
 struct Hole {
     until: u64,
     held: Vec<Stored>,
-    /// The last sequence that found no room in `held`, or 0.
-    dropped: u64,
+    /// The last sequence that is known to be stored and is not in `held`, or 0.
+    known: u64,
 }
 
 /// See the module.
@@ -60,6 +62,8 @@ struct Hole {
 pub(crate) struct Feed {
     /// Everything of the filter up to here was delivered or was there before the feed opened.
     watermark: u64,
+    /// How far an audit has seen the stream: where the watermark will be when all holes are filled.
+    audited: u64,
     /// The last sequence of each subject.
     last: HashMap<Arc<str>, u64>,
     holes: HashMap<Arc<str>, Hole>,
@@ -86,6 +90,7 @@ impl Feed {
     /// has the last message of each subject. What was held back follows.
     pub(crate) fn opened(&mut self, up_to: u64, snapshot: &[Stored], steps: &mut Vec<Step>) {
         self.watermark = up_to;
+        self.audited = up_to;
         self.last.clear();
         self.holes.clear();
         for message in snapshot {
@@ -117,7 +122,7 @@ impl Feed {
             if hole.held.len() < HELD_MESSAGES {
                 hole.held.push(message);
             } else {
-                hole.dropped = message.seq;
+                hole.known = hole.known.max(message.seq);
             }
             return;
         }
@@ -133,17 +138,44 @@ impl Feed {
         }
     }
 
-    /// The stream's last message of a subject, from a read that is at least as new as its asking.
-    /// If it did not come live, it and what is before it are read.
-    pub(crate) fn verified(&mut self, subject: &Arc<str>, seq: u64, steps: &mut Vec<Step>) {
-        if self.is_live() && seq > self.have(subject) && !self.holes.contains_key(subject) {
+    /// An audit's answer: a replica that has applied everything up to `up_to` says that these are the
+    /// last messages of the subjects that have changed since the watermark. What did not come live is
+    /// read; then the watermark rises.
+    pub(crate) fn audited(&mut self, up_to: u64, lasts: &[(Arc<str>, u64)], steps: &mut Vec<Step>) {
+        if !self.is_live() {
+            return;
+        }
+        for (subject, seq) in lasts {
+            self.know(subject, *seq, steps);
+        }
+        self.audited = self.audited.max(up_to);
+        self.rise(steps);
+    }
+
+    /// A message is stored. If it did not come live, it and what is before it are read.
+    fn know(&mut self, subject: &Arc<str>, seq: u64, steps: &mut Vec<Step>) {
+        if let Some(hole) = self.holes.get_mut(subject) {
+            if seq > hole.until {
+                hole.known = hole.known.max(seq);
+            }
+        } else if seq > self.have(subject) {
             self.hole(subject.clone(), seq, Vec::new(), steps);
+        }
+    }
+
+    /// Below the first message that is missing somewhere, everything is there.
+    fn rise(&mut self, steps: &mut Vec<Step>) {
+        let missing = self.holes.keys().map(|subject| self.have(subject)).min();
+        let watermark = missing.map_or(self.audited, |have| have.min(self.audited));
+        if watermark > self.watermark {
+            self.watermark = watermark;
+            steps.push(Step::Verified(watermark));
         }
     }
 
     fn hole(&mut self, subject: Arc<str>, until: u64, held: Vec<Stored>, steps: &mut Vec<Step>) {
         steps.push(Step::Fill { subject: subject.clone(), after: self.have(&subject), until });
-        let hole = Hole { until, held, dropped: 0 };
+        let hole = Hole { until, held, known: 0 };
         self.holes.insert(subject, hole);
     }
 
@@ -174,7 +206,8 @@ impl Feed {
         for message in hole.held {
             self.live(message, steps);
         }
-        self.verified(subject, hole.dropped, steps);
+        self.know(subject, hole.known, steps);
+        self.rise(steps);
     }
 
     fn deliver(&mut self, mut message: Stored, steps: &mut Vec<Step>) {
@@ -304,14 +337,47 @@ mod tests {
     }
 
     #[test]
-    fn reads_the_tail_that_a_verification_finds() {
+    fn reads_the_tail_that_an_audit_finds() {
         let mut feed = live_from(10);
         let mut steps = Vec::new();
-        feed.verified(&"a".into(), 9, &mut steps);
+        feed.audited(10, &[("a".into(), 9)], &mut steps);
         assert_eq!(steps, []);
-        feed.verified(&"a".into(), 12, &mut steps);
+        feed.audited(14, &[("a".into(), 12)], &mut steps);
+        assert_eq!(steps, [Step::Fill { subject: "a".into(), after: 10, until: 12 }]);
+        assert_eq!(feed.watermark(), 10, "not before it is filled");
+        steps.clear();
         feed.filled(&"a".into(), vec![read_back(12)], 1, &mut steps);
         assert_eq!(delivered(&steps), [12]);
+        assert_eq!(steps.last(), Some(&Step::Verified(14)));
+    }
+
+    #[test]
+    fn raises_the_watermark_only_below_what_is_missing() {
+        let mut feed = live_from(10);
+        let mut steps = Vec::new();
+        let other = |seq, last| Stored { subject: "b".into(), ..message(seq, last) };
+        feed.live(other(11, 0), &mut steps);
+        feed.live(other(12, 11), &mut steps);
+        feed.live(message(15, 13), &mut steps);
+        steps.clear();
+        feed.audited(20, &[("a".into(), 18), ("b".into(), 12)], &mut steps);
+        assert_eq!(steps, [], "the hole of one holds it at what came before");
+        feed.filled(&"a".into(), vec![read_back(13)], 1, &mut steps);
+        assert_eq!(delivered(&steps), [13, 15]);
+        let more = Step::Fill { subject: "a".into(), after: 15, until: 18 };
+        assert_eq!(steps[2..], [more, Step::Verified(15)]);
+        steps.clear();
+        feed.filled(&"a".into(), vec![read_back(18)], 1, &mut steps);
+        assert_eq!(steps.last(), Some(&Step::Verified(20)));
+    }
+
+    #[test]
+    fn never_lowers_the_watermark() {
+        let mut feed = live_from(10);
+        let mut steps = Vec::new();
+        feed.audited(20, &[], &mut steps);
+        feed.audited(15, &[], &mut steps);
+        assert_eq!((steps, feed.watermark()), (vec![Step::Verified(20)], 20));
     }
 
     #[test]

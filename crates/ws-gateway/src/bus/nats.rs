@@ -2,11 +2,11 @@
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use async_nats::{Client, Event, jetstream};
+use async_nats::{Client, Event, ReconnectToServer, Server, ServerAddr, jetstream};
 use odin_protocol::Epoch;
 use tokio::sync::mpsc;
 
@@ -21,6 +21,10 @@ const EVENTS: usize = 256;
 
 /// Messages kept for one subscription before the library drops them and says so.
 const SUBSCRIPTION_MESSAGES: usize = 256 * 1024;
+
+/// Pauses before a server is tried: full jitter up to the first, doubled with each failure.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 
 /// The two connections: live messages come by one, everything that is read back by the other.
 #[derive(Debug)]
@@ -54,7 +58,27 @@ async fn options(nats: &Nats, purpose: &str) -> Result<async_nats::ConnectOption
     Ok(options
         .name(format!("{} {purpose}", nats.name))
         .retry_on_initial_connect()
-        .ping_interval(Duration::from_secs(10)))
+        .ping_interval(Duration::from_secs(10))
+        .reconnect_to_server_callback({
+            let last = Arc::new(Mutex::new(None));
+            move |servers, _| {
+                let choice = choose(&servers, &mut last.lock().unwrap_or_else(PoisonError::into_inner));
+                async move { choice }
+            }
+        }))
+}
+
+/// The server to try next: one that failed least often, and not the one that was left while there is
+/// another – a server may be deaf without looking dead.
+fn choose(servers: &[Server], last: &mut Option<ServerAddr>) -> Option<ReconnectToServer> {
+    let others: Vec<&Server> = servers.iter().filter(|server| Some(&server.addr) != last.as_ref()).collect();
+    let candidates = if others.is_empty() { servers.iter().collect() } else { others };
+    let least = candidates.iter().map(|server| server.failed_attempts).min()?;
+    let candidates: Vec<_> = candidates.into_iter().filter(|server| server.failed_attempts == least).collect();
+    let chosen = candidates[rand::random_range(0..candidates.len())];
+    *last = Some(chosen.addr.clone());
+    let longest = FIRST_PAUSE.saturating_mul(1 << least.min(16)).min(LONGEST_PAUSE);
+    Some(ReconnectToServer { addr: chosen.addr.clone(), delay: Some(longest.mul_f64(rand::random())) })
 }
 
 /// Asks the stream who it is.
@@ -85,19 +109,23 @@ pub(crate) async fn epoch(context: &jetstream::Context, config: &Config) -> Resu
     Ok(Epoch::from_hash(hasher.finish()))
 }
 
-/// Publishes the tick once a second: proof that the stream takes messages, and something that the
-/// newest of is always known. Every gateway does; the stream keeps one of each second.
+/// Publishes the tick: proof that the stream takes messages, and something that the newest of is always
+/// known. Every gateway does once a second; the stream keeps one of each second, and with `must_be_seen`
+/// this one too. Says whether it was stored.
 ///
 /// # Cancel safety
 /// Cancel safe: a tick that was not acknowledged is followed by the next.
-pub(crate) async fn tick(context: &jetstream::Context, config: &Arc<Config>) {
+pub(crate) async fn tick(context: &jetstream::Context, config: &Arc<Config>, must_be_seen: bool) -> bool {
     let second = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs();
-    let message = jetstream::message::PublishMessage::build().message_id(format!("tick-{second}")).payload("{}".into());
+    let id =
+        if must_be_seen { format!("tick-{second}-{:08x}", rand::random::<u32>()) } else { format!("tick-{second}") };
+    let message = jetstream::message::PublishMessage::build().message_id(id).payload("{}".into());
     let subject = config.stream.tick_subject.clone();
     let acknowledged = async { context.send_publish(subject, message).await?.await };
     match tokio::time::timeout(config.nats.request_timeout, acknowledged).await {
-        Ok(Ok(_)) => {}
+        Ok(Ok(_)) => return true,
         Ok(Err(error)) => tracing::debug!(%error, "tick was refused"),
         Err(_) => tracing::debug!("tick was not acknowledged in time"),
     }
+    false
 }

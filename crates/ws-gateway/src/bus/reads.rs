@@ -1,16 +1,13 @@
 //! Reads of the stream beside the live path, and what becomes of their answers.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
 use odin_protocol::Epoch;
 
 use super::{
     Bus,
+    audit::{Audited, Settled},
     feed::Stored,
     history::Stretch,
     look_back::LookedBack,
@@ -18,7 +15,7 @@ use super::{
     replay::{LastValues, ReadError},
     source::{Source, SourceId},
 };
-use crate::admin::{NotReady, Readiness};
+use crate::admin::NotReady;
 
 /// Exact subjects opened by one request; Direct Get reads no more at once.
 const FILTERS: usize = 1000;
@@ -29,11 +26,14 @@ pub(super) const RETRY: Duration = Duration::from_millis(250);
 /// A read that came back.
 pub(super) enum Done {
     Opened { sources: Vec<SourceId>, result: Result<LastValues, ReadError> },
-    Verified { sources: Vec<SourceId>, result: Result<LastValues, ReadError> },
+    Audited(Audited),
+    Settled(Settled),
+    Probed(Result<u64, ReadError>),
     Filled { source: SourceId, subject: Arc<str>, until: u64, result: Result<Stretch, ReadError> },
     LookedBack(LookedBack),
     Epoch(Result<Epoch, NotReady>),
-    Ticked,
+    Ticked { is_stored: bool },
+    Rerouted,
 }
 
 impl Bus {
@@ -56,7 +56,7 @@ impl Bus {
         self.reads.push(
             async move {
                 let filters: Vec<&str> = filters.iter().map(String::as_str).collect();
-                let result = replay.last_values(&filters).await;
+                let result = replay.last_values(&filters, 0, true).await;
                 if result.as_ref().is_err_and(|error| *error != ReadError::TooWide) {
                     tokio::time::sleep(RETRY).await;
                 }
@@ -67,7 +67,7 @@ impl Bus {
     }
 
     /// Groups of sources that one request can read, each as it is opened now.
-    fn rounds(&self, slots: Vec<usize>) -> Vec<Vec<SourceId>> {
+    pub(super) fn rounds(&self, slots: Vec<usize>) -> Vec<Vec<SourceId>> {
         let id = |slot: &usize| SourceId { slot: *slot, opening: self.sources[*slot].opening };
         let (patterns, exact): (Vec<usize>, Vec<usize>) =
             slots.into_iter().partition(|slot| self.sources[*slot].is_pattern());
@@ -100,7 +100,9 @@ impl Bus {
                     }
                 }
             },
-            Done::Verified { sources, result } => self.on_verified(sources, result),
+            Done::Audited(audited) => self.on_audited(audited),
+            Done::Settled(settled) => self.on_settled(&settled),
+            Done::Probed(last) => self.on_probed(&last),
             Done::Filled { source, subject, until, result } => {
                 let mut steps = std::mem::take(&mut self.steps);
                 match (self.source(source), result) {
@@ -119,7 +121,8 @@ impl Bus {
             }
             Done::LookedBack(answer) => self.on_looked_back(answer),
             Done::Epoch(epoch) => self.on_epoch(epoch),
-            Done::Ticked => {}
+            Done::Ticked { is_stored } => self.on_ticked(is_stored),
+            Done::Rerouted => {}
         }
     }
 
@@ -143,6 +146,7 @@ impl Bus {
             }
             let mut steps = std::mem::take(&mut self.steps);
             self.sources[id.slot].machine.opened(values.up_to, &snapshot, &mut steps);
+            self.schedule_audit(id.slot);
             for message in snapshot {
                 if let Some(publication) = self.publication(id.slot, message) {
                     self.sources[id.slot].remember(&publication);
@@ -170,55 +174,6 @@ impl Bus {
         );
     }
 
-    /// Messages may have been lost: asks the stream for the last of each subject, and fills.
-    pub(super) fn verify_all(&mut self) {
-        let live = self.sources.iter().filter(|(_, source)| source.machine.is_live());
-        let live: Vec<usize> = live.map(|(index, _)| index).collect();
-        for round in self.rounds(live) {
-            self.verify(round, Duration::ZERO);
-        }
-    }
-
-    fn verify(&mut self, round: Vec<SourceId>, pause: Duration) {
-        let round: Vec<_> = round.into_iter().filter(|source| self.source(*source).is_some()).collect();
-        let subjects: HashSet<String> = round.iter().map(|id| self.sources[id.slot].topic.subject.clone()).collect();
-        let replay = self.replay.clone();
-        self.reads.push(
-            async move {
-                tokio::time::sleep(pause).await;
-                let filters: Vec<&str> = subjects.iter().map(String::as_str).collect();
-                let result = replay.last_values(&filters).await;
-                Done::Verified { sources: round, result }
-            }
-            .boxed(),
-        );
-    }
-
-    fn on_verified(&mut self, sources: Vec<SourceId>, result: Result<LastValues, ReadError>) {
-        let values = match result {
-            Ok(values) => values,
-            Err(ReadError::TooWide) => return,
-            Err(error) => {
-                tracing::warn!(%error, feeds = sources.len(), "cannot verify feeds yet");
-                self.verify(sources, RETRY);
-                return;
-            }
-        };
-        for source in sources {
-            let Some(found) = self.source(source) else {
-                continue;
-            };
-            let exact = (!found.is_pattern()).then(|| found.topic.subject.clone());
-            let mut steps = Vec::new();
-            for message in &values.messages {
-                if exact.as_deref().is_none_or(|exact| *exact == *message.subject) {
-                    found.machine.verified(&message.subject, message.seq, &mut steps);
-                }
-            }
-            self.take_steps(source.slot, steps);
-        }
-    }
-
     pub(super) fn ask_epoch(&mut self) {
         let (context, config) = (self.context.clone(), self.config.clone());
         self.reads.push(async move { Done::Epoch(nats::epoch(&context, &config).await) }.boxed());
@@ -228,10 +183,12 @@ impl Bus {
         let epoch = match answer {
             Ok(epoch) => epoch,
             Err(why) => {
-                self.say_ready(Readiness::NotReady(why));
+                self.pulse.fault = Some(why);
+                self.judge_readiness();
                 return;
             }
         };
+        self.pulse.fault = None;
         if self.epoch.is_some_and(|known| known != epoch) {
             tracing::warn!(%epoch, "the stream is another one: every feed is opened again");
             self.metrics.epoch_changes.add(1);
@@ -244,6 +201,6 @@ impl Bus {
             }
         }
         self.epoch = Some(epoch);
-        self.say_ready(Readiness::Ready);
+        self.judge_readiness();
     }
 }

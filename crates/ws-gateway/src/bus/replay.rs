@@ -135,20 +135,28 @@ impl Replay {
         result
     }
 
-    /// The last message of every subject that `filters` match, from a replica that has at least
-    /// everything the leader had when this was called.
+    /// The last message of every subject that `filters` match and that has one after `after`. With
+    /// `as_of_now`, from a replica that has at least everything the leader had when this was called.
     ///
     /// # Errors
     /// See [`ReadError`].
-    pub(crate) async fn last_values(&self, filters: &[&str]) -> Result<LastValues, ReadError> {
+    pub(crate) async fn last_values(
+        &self,
+        filters: &[&str],
+        after: u64,
+        as_of_now: bool,
+    ) -> Result<LastValues, ReadError> {
         let _permit = self.permit().await;
-        let barrier = self.barrier().await?;
+        let barrier = if as_of_now { self.barrier().await? } else { 0 };
         let mut asked = filters.to_vec();
         // There is always a tick, so "nothing matches" still tells how far the replica is.
         asked.push(&self.config.stream.tick_subject);
         loop {
-            let request = serde_json::json!({ "multi_last": asked, "batch": BATCH + 25 }).to_string();
-            let mut answer = match self.direct_get(LAST_VALUES, &request).await {
+            let mut request = serde_json::json!({ "multi_last": asked, "batch": BATCH + 25 });
+            if after > 0 {
+                request["seq"] = (after + 1).into();
+            }
+            let mut answer = match self.direct_get(LAST_VALUES, &request.to_string()).await {
                 // The tick may be the one subject too many. Where so many match, it is not needed.
                 Err(ReadError::TooWide) if asked.len() > filters.len() => {
                     asked.truncate(filters.len());
@@ -164,6 +172,16 @@ impl Replay {
             self.metrics.open_retries.add(1);
             tokio::time::sleep(LAG).await;
         }
+    }
+
+    /// The sequence of the last tick, as some replica knows it.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub(super) async fn last_tick(&self) -> Result<u64, ReadError> {
+        let request = serde_json::json!({ "multi_last": [self.config.stream.tick_subject], "batch": 1 }).to_string();
+        let answer = self.direct_get("tick", &request).await?;
+        Ok(answer.messages.last().map_or(0, |tick| tick.seq))
     }
 
     /// What the stream keeps, by its leader.

@@ -26,6 +26,16 @@ pub(super) struct SourceId {
     pub(super) opening: u64,
 }
 
+/// Whether a feed is known to have everything since trouble was last suspected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Proof {
+    Given,
+    /// An audit is under way.
+    Asked,
+    /// As soon as it is verified up to here.
+    Until(u64),
+}
+
 /// A subject's names, worked out once.
 #[derive(Debug)]
 struct Names {
@@ -42,6 +52,12 @@ pub(super) struct Source {
     pub(super) asked_at: Instant,
     pub(super) was_announced_late: bool,
     pub(super) machine: Feed,
+    /// When it is audited next.
+    pub(super) audit_at: Instant,
+    pub(super) is_under_audit: bool,
+    /// Whether live messages have come since the last audit.
+    pub(super) had_traffic: bool,
+    pub(super) proof: Proof,
     pub(super) members: Vec<Member>,
     last: HashMap<Arc<str>, Arc<Publication>>,
     voids: HashMap<Arc<str>, Arc<Publication>>,
@@ -63,6 +79,10 @@ impl Source {
             asked_at: Instant::now(),
             was_announced_late: false,
             machine: Feed::opening(),
+            audit_at: Instant::now(),
+            is_under_audit: false,
+            had_traffic: false,
+            proof: Proof::Given,
             members: vec![member],
             last: HashMap::new(),
             voids: HashMap::new(),
@@ -70,6 +90,11 @@ impl Source {
             names: HashMap::new(),
             _interest: interest,
         }
+    }
+
+    /// Whether a consumer carries it instead of live messages.
+    pub(super) fn is_wide(&self) -> bool {
+        false
     }
 
     pub(super) fn is_pattern(&self) -> bool {
@@ -96,6 +121,8 @@ impl Source {
     pub(super) fn reopen(&mut self, opening: u64) {
         self.opening = opening;
         self.machine = Feed::opening();
+        self.is_under_audit = false;
+        self.proof = Proof::Given;
         self.last.clear();
         self.voids.clear();
     }

@@ -105,6 +105,11 @@ pub const NOT_READING_TIMEOUT: Duration = Duration::from_secs(MINUTE);
 /// Somebody who does not subscribe for so long has forgotten that he is connected.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(5 * MINUTE);
 
+/// Three ticks: one may be late.
+pub const TICK_TIMEOUT: Duration = Duration::from_secs(3);
+/// Longer than the election of a leader, which every gateway sees: nobody gains by a fleet that is not ready.
+pub const READY_GRACE: Duration = Duration::from_secs(10);
+
 /// Covers a reload of the page and most reconnects.
 pub const FEED_LINGER: Duration = Duration::from_secs(10);
 /// Some 500 prices: minutes of one token, a second of a busy pattern.
@@ -121,6 +126,14 @@ pub const CATCH_UP_READS: usize = 16;
 pub const CATCH_UP_BYTES: usize = 4 * MIB;
 /// An hour of a busy channel; whoever missed more is better served with a snapshot.
 pub const REPLAY_BYTES: usize = 64 * MIB;
+/// The longest that a message lost without a sign can be missing.
+pub const AUDIT_INTERVAL: Duration = Duration::from_secs(2);
+/// The same for feeds in which nothing happens.
+pub const AUDIT_QUIET_INTERVAL: Duration = Duration::from_secs(20);
+/// A restart of a NATS node is over sooner and nobody's business.
+pub const STALE_AFTER: Duration = Duration::from_secs(2);
+/// What a pattern's client gets twice when it comes back is at most so long ago.
+pub const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(5);
 /// Some seconds of the highest rate; a shard that is further behind repairs itself from the stream.
 pub const SHARD_QUEUE_BYTES: usize = 64 * MIB;
 /// What comes within it goes to a socket in one write, and a write is nearly all that a delivery costs.

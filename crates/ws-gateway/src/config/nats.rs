@@ -24,6 +24,10 @@ pub struct Nats {
     pub connect_timeout: Duration,
     /// For one request.
     pub request_timeout: Duration,
+    /// Without a live tick for so long, the route is suspected.
+    pub tick_timeout: Duration,
+    /// How long NATS may be in trouble before the gateway is not ready any more.
+    pub ready_grace: Duration,
 }
 
 /// Who the gateway is for NATS.
@@ -95,6 +99,8 @@ impl fmt::Debug for Nats {
             .field("tls", &self.tls)
             .field("connect_timeout", &self.connect_timeout)
             .field("request_timeout", &self.request_timeout)
+            .field("tick_timeout", &self.tick_timeout)
+            .field("ready_grace", &self.ready_grace)
             .finish()
     }
 }
@@ -108,6 +114,8 @@ impl Default for Nats {
             tls: Tls::default(),
             connect_timeout: default::NATS_CONNECT_TIMEOUT,
             request_timeout: default::NATS_REQUEST_TIMEOUT,
+            tick_timeout: default::TICK_TIMEOUT,
+            ready_grace: default::READY_GRACE,
         }
     }
 }

@@ -151,6 +151,8 @@ pub const OPTIONS: &[Opt] = &[
     opt("nats.tls_key_file", ANY, |d| Field::FileOrNone(&mut d.config.nats.tls.key_file), "key of nats.tls_cert_file, PEM"),
     opt("nats.connect_timeout", (100 * MS, 5 * MINUTE), |d| Field::Time(&mut d.config.nats.connect_timeout), "for one attempt to connect to one server"),
     opt("nats.request_timeout", (10 * MS, 5 * MINUTE), |d| Field::Time(&mut d.config.nats.request_timeout), "for one request"),
+    opt("nats.tick_timeout", (SECOND, HOUR), |d| Field::Time(&mut d.config.nats.tick_timeout), "without a live tick for so long, the route is suspected; another server is tried if it is to blame"),
+    opt("nats.ready_grace", (0, HOUR), |d| Field::Time(&mut d.config.nats.ready_grace), "how long NATS may be in trouble before the gateway is not ready any more"),
 
     opt("stream.name", ANY, |d| Field::Text(&mut d.config.stream.name), "name of the stream of publications"),
     opt("stream.subjects", ANY, |d| Field::List(&mut d.config.stream.subjects), "subjects that the stream stores"),
@@ -199,6 +201,10 @@ pub const OPTIONS: &[Opt] = &[
     opt("feeds.catch_up_reads", (1, 10_000), |d| Field::Count(&mut d.config.feeds.catch_up_reads), "the part of them that readers far behind and resuming clients may use"),
     opt("feeds.catch_up_bytes", (64 << 10, 64 << 30), |d| Field::Bytes(&mut d.config.feeds.catch_up_bytes), "bytes read for those and not taken yet; what does not fit is read again"),
     opt("feeds.replay_bytes", (0, 64 << 30), |d| Field::Bytes(&mut d.config.feeds.replay_bytes), "bytes that one resume may replay; who missed more gets a snapshot"),
+    opt("feeds.audit_interval", (100 * MS, HOUR), |d| Field::Time(&mut d.config.feeds.audit_interval), "how often a feed with live messages is verified against the stream"),
+    opt("feeds.audit_quiet_interval", (100 * MS, HOUR), |d| Field::Time(&mut d.config.feeds.audit_quiet_interval), "how often a quiet feed is, 20 % more or less"),
+    opt("feeds.stale_after", (0, HOUR), |d| Field::Time(&mut d.config.feeds.stale_after), "trouble with NATS that lasts longer is told to clients"),
+    opt("feeds.checkpoint_interval", (SECOND, HOUR), |d| Field::Time(&mut d.config.feeds.checkpoint_interval), "how often clients of patterns are told their position"),
     opt("feeds.turn_interval", (0, SECOND), |d| Field::Time(&mut d.config.feeds.turn_interval), "least time between two rounds of writing under load; the first after a pause is at once"),
     opt("feeds.shard_queue_bytes", (MIB, TIB), |d| Field::Bytes(&mut d.config.feeds.shard_queue_bytes), "bytes waiting for one shard before it repairs itself from the stream"),
 

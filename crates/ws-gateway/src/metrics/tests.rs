@@ -141,6 +141,11 @@ fn raise_all(metrics: &Metrics) -> u64 {
         direct_gets,
         direct_get_errors,
         look_backs,
+        audits,
+        audit_failures,
+        audit_repairs,
+        route_changes,
+        stale,
         barriers,
         barrier_errors,
         opens,
@@ -166,6 +171,11 @@ fn raise_all(metrics: &Metrics) -> u64 {
     direct_gets.add(next());
     direct_get_errors.add(next());
     look_backs.add(next());
+    audits.add(next());
+    audit_failures.add(next());
+    audit_repairs.add(next());
+    route_changes.add(next());
+    stale.set(next());
     barriers.add(next());
     barrier_errors.add(next());
     opens.add(next());

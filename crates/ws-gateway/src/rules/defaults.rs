@@ -55,5 +55,6 @@ fn events(channel: &str, subject: &str, access: Access) -> RuleSource {
         pattern: false,
         values: BTreeMap::new(),
         filter: None,
+        max_silence: None,
     }
 }

@@ -18,6 +18,7 @@ fn rule(channel: &str, subject: &str) -> RuleSource {
         pattern: false,
         values: BTreeMap::new(),
         filter: None,
+        max_silence: None,
     }
 }
 

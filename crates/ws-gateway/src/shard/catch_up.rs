@@ -5,13 +5,15 @@
 
 use std::{io::IoSlice, sync::Arc};
 
+use odin_protocol::message::ServerMessage;
+
 use super::{
     Shard,
     connection::{Outbox, Written},
     debt::{Debt, Debtor, Owed, Want},
     subscription::Cursor,
 };
-use crate::{bus::Command, metrics::CloseReason, page::Page, queue::FeedId};
+use crate::{bus::Command, metrics::CloseReason, page::Page, publication::append_message, queue::FeedId};
 
 /// Writes to one connection before others have their turn.
 const WRITES: usize = 16;
@@ -52,6 +54,12 @@ impl Shard {
             let Debt { owed, wants } = debt;
             outbox.is_waiting = false;
             if outbox.rest.is_empty() && outbox.answers.is_empty() && owed.is_empty() {
+                if wants.is_empty() && std::mem::take(&mut outbox.owes_live) && connection.closing.is_none() {
+                    let live = ServerMessage::Live { channel: None };
+                    append_message(connection.codec, &live, &mut outbox.answers);
+                    connection.outbox = Some(outbox);
+                    continue;
+                }
                 if wants.is_empty() {
                     self.caught_up(slot, outbox);
                 } else {

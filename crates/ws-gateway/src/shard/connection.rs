@@ -36,6 +36,8 @@ pub(crate) struct Outbox {
     /// Nothing is on its way: it is here until pages have been read for it, or until feeds have
     /// passed what it has had already.
     pub(crate) is_waiting: bool,
+    /// It is told that it is live again when it has been sent what it missed.
+    pub(crate) owes_live: bool,
     /// The client has said more than we read, because it does not take our answers.
     pub(crate) is_reading_paused: bool,
     /// When the socket last took a byte, in the shard's seconds.

@@ -82,6 +82,12 @@ pub(crate) struct Feed {
     pub(crate) judged: Vec<Judged>,
     /// Everything of the feed up to this sequence came before, or was there when it opened.
     pub(crate) verified: u64,
+    /// The shard's tick when that rose last.
+    pub(crate) verified_at: u64,
+    /// The shard's tick at the last publication.
+    pub(crate) spoke_at: u64,
+    /// Whether that is longer ago than the rule allows, and subscribers know.
+    pub(crate) is_silent: bool,
     /// Publications of this turn, not yet fanned out.
     pub(crate) turn: Vec<Arc<Publication>>,
     /// Publications are missing: what comes is of no use until the feed is opened anew.
@@ -226,6 +232,9 @@ impl Feeds {
             late_lost: (0, 0),
             judged: Vec::new(),
             verified: 0,
+            verified_at: 0,
+            spoke_at: 0,
+            is_silent: false,
             turn: Vec::new(),
             has_hole: false,
             unused_since: None,
@@ -236,6 +245,10 @@ impl Feeds {
         let feed = self.slots.try_remove(slot as usize)?;
         self.by_key.remove(&Self::key(&feed.topic));
         Some(feed)
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Feed> {
+        self.slots.iter_mut().map(|(_, feed)| feed)
     }
 
     /// The feed in `slot`. It stays there while anybody subscribes to it.

@@ -2,6 +2,8 @@
 //!
 //! No connection has a timer. Each second every slot is visited once, a tenth of them in each tick.
 
+use std::time::Duration;
+
 use odin_protocol::{
     close::CloseCode,
     frame::{Opcode, encode_frame},
@@ -18,6 +20,9 @@ impl Shard {
             self.visit(slot);
         }
         self.depart();
+        if phase == 0 {
+            self.find_silence();
+        }
         self.drop_unused_feeds();
         self.metrics.feeds.set(self.feeds.len() as u64);
         self.metrics.ring_bytes.set(self.ring_bytes as u64);
@@ -54,10 +59,13 @@ impl Shard {
         {
             self.close(slot, CloseCode::Idle, CloseReason::Idle);
         } else {
-            // Each slot has its own second within the interval, so that pings never come as a wave.
-            let interval_s = heartbeat.interval.as_secs().max(1);
-            if (u64::from(now_s) + slot as u64).is_multiple_of(interval_s) && connection.is_between_frames() {
-                self.ping(slot);
+            // Each slot has its own second within the interval, so that nothing comes as a wave.
+            let second = u64::from(now_s) + slot as u64;
+            let is_due = |interval: Duration| second.is_multiple_of(interval.as_secs().max(1));
+            let pings = is_due(heartbeat.interval);
+            let checks = is_due(self.config.feeds.checkpoint_interval);
+            if (pings || checks) && connection.is_between_frames() {
+                self.speak(slot, pings);
             }
             if is_waiting {
                 self.catch_up(slot);
@@ -67,19 +75,32 @@ impl Shard {
         self.catch_up(slot);
     }
 
-    fn ping(&mut self, slot: usize) {
-        let mut ping = Vec::with_capacity(2);
-        encode_frame(Opcode::Ping, &[], &mut ping);
+    /// A ping, and the connection's position, in one write. Who can write the position from its last
+    /// update hears of it with the pings only: it matters when the channel is quiet for long.
+    fn speak(&mut self, slot: usize, pings: bool) {
+        let mut bytes = Vec::with_capacity(96);
+        if pings {
+            encode_frame(Opcode::Ping, &[], &mut bytes);
+        }
+        if pings || self.needs_checkpoints(slot) {
+            bytes.extend(self.checkpoint(slot).iter().flatten());
+        }
+        if bytes.is_empty() {
+            return;
+        }
         let mut writes = 0;
-        let written = self.connections[slot].write(&ping, &mut writes);
+        let written = self.connections[slot].write(&bytes, &mut writes);
         self.metrics.writes.add(writes);
         match written {
             Written::All => {
-                self.metrics.pings_out.add(1);
-                self.metrics.bytes_out.add(ping.len() as u64);
+                self.metrics.pings_out.add(u64::from(pings));
+                self.metrics.bytes_out.add(bytes.len() as u64);
             }
-            // Two bytes are taken whole or not at all, or the rest goes first when it drains.
-            Written::Part(taken) => self.outbox(slot).answers.extend_from_slice(&ping[taken..]),
+            Written::Part(taken) => {
+                let outbox = self.outbox(slot);
+                outbox.answers.extend_from_slice(&bytes[taken..]);
+                outbox.is_waiting = false;
+            }
             Written::Gone => self.remove(slot, CloseReason::PeerGone),
         }
     }

@@ -1,6 +1,6 @@
 //! What the bus says of a feed – opened, refused, late – and whom it concerns.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use odin_protocol::{
     Epoch,
@@ -35,6 +35,12 @@ impl Shard {
         };
         self.ring_bytes -= feed.ring.bytes();
         feed.open(epoch, up_to, last);
+        feed.verified_at = self.ticks;
+        feed.spoke_at = self.ticks;
+        // Silent before we came counts too.
+        let age_ms = feed.last.values().map(|last| last.publication.ts_ms).max().map(|newest| now_ms() - newest);
+        let is_old = |limit: Duration| age_ms.is_some_and(|age| age >= limit.as_millis() as i64);
+        feed.is_silent = feed.topic.max_silence.is_some_and(is_old);
         let waiting = std::mem::take(&mut feed.waiting);
         self.again.extend(self.pages.forget(id));
         for (slot, reached) in subscribers.into_iter().zip(reached) {

@@ -160,6 +160,10 @@ impl Shard {
             self.metrics.resumes.of(failure.into()).add(1);
         }
         self.say_subscribed(slot, id, feed, Some(beginning));
+        if self.feeds.at(feed).is_silent {
+            let silence = self.silence(feed);
+            self.answer(slot, &silence);
+        }
         if is_covered {
             self.connections[slot].subscriptions[at].index = COVERED;
             self.feeds.at_mut(feed).covered += 1;

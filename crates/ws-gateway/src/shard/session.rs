@@ -46,6 +46,9 @@ impl Shard {
             server: Some(concat!("odin/", env!("CARGO_PKG_VERSION")).to_owned()),
         });
         self.answer(slot, &status);
+        if let Some(stale) = self.freshness.stale() {
+            self.answer(slot, &stale);
+        }
         let answers = &mut self.outbox(slot).answers;
         while answers.len() < FIRST_WRITE_BYTES {
             encode_frame(Opcode::Pong, &[b' '; MAX_CONTROL_BYTES], answers);
@@ -281,7 +284,11 @@ impl Shard {
         let at = connection.find(feed).expect("subscribed before");
         let (recovered, reason, cursor) = match beginning {
             Some(Beginning::After(since)) => (true, None, Some(since.to_string())),
-            Some(Beginning::Snapshot(reason)) => (false, reason, None),
+            Some(Beginning::Snapshot(reason)) => {
+                let feed = self.feeds.at(feed);
+                let position = self.freshness.position(feed.epoch, feed.verified);
+                (false, reason, position.map(|position| position.to_string()))
+            }
             None => (false, None, None),
         };
         let message = ServerMessage::Subscribed {

@@ -9,38 +9,9 @@ use odin_protocol::{
     error::{GapReason, ResumeFailure, StaleReason},
     message::RequestId,
 };
-use ws_gateway::{config::Config, provision::provision};
+use ws_gateway::provision::provision;
 
-use crate::support::{Chains, Client, Feeder, Gateway, Proxy, config, until};
-
-/// A gateway whose wire to NATS can misbehave; the publisher's cannot.
-struct Wired {
-    gateway: Gateway,
-    proxy: Proxy,
-    publisher: Feeder,
-    nats: NatsServer,
-}
-
-impl Wired {
-    async fn start() -> Self {
-        Self::start_with(|_| {}).await
-    }
-
-    async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
-        let nats = NatsServer::start().await.expect("a nats-server");
-        let proxy = Proxy::start(nats.port()).await;
-        let mut config = config(&proxy.url());
-        change(&mut config);
-        provision(&config, false).await.expect("streams");
-        let gateway = Gateway::start(config);
-        gateway.ready().await;
-        Self { gateway, proxy, publisher: Feeder::connect(vec![nats.url()]).await, nats }
-    }
-
-    async fn client(&self) -> Client {
-        Client::connect(&self.gateway).await
-    }
-}
+use crate::support::{Chains, Client, Feeder, Gateway, Wired, config, until};
 
 /// Reads exactly these, each the next link of its chain.
 async fn reads(client: &mut Client, chains: &mut Chains, sequences: &[u64]) {

@@ -26,6 +26,7 @@ fn public_events(channel: &str, subject: &str) -> RuleSource {
         pattern: false,
         values: Default::default(),
         filter: None,
+        max_silence: None,
     }
 }
 

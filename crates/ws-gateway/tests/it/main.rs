@@ -11,6 +11,7 @@
 //! | `bus` | NATS that is late, lossy, restarted, re-created |
 //! | `cluster` | NATS with three nodes, and one of them killed |
 //! | `drain` | how a gateway leaves |
+//! | `freshness` | audits, positions, and how clients learn that what they have may be old |
 //! | `interest` | what is kept for clients, on the bus and in memory, and let go of |
 //! | `abuse` | hostile handshakes, frames and messages, one test for each attack |
 //! | `admin` | probes, metrics, statistics, logs |
@@ -24,6 +25,7 @@ mod cluster;
 mod connect;
 mod drain;
 mod fanout;
+mod freshness;
 mod interest;
 mod overlap;
 mod resume;

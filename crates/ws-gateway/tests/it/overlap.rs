@@ -32,6 +32,7 @@ fn rules(config: &mut Config) {
         pattern: true,
         values: Default::default(),
         filter: None,
+        max_silence: None,
     };
     with_rules(config, vec![orders]);
     config.limits.messages_per_second = 10_000;

@@ -39,6 +39,7 @@ pub(crate) fn config(nats_url: &str) -> Config {
     config.nats.urls = vec![nats_url.to_owned()];
     config.drain.pause = Duration::ZERO;
     config.drain.window = Duration::ZERO;
+    config.nats.ready_grace = Duration::ZERO;
     config
 }
 
@@ -103,6 +104,8 @@ impl Gateway {
     pub(crate) fn without_nats(change: impl FnOnce(&mut Config)) -> Self {
         // Port 1 is nobody's.
         let mut config = config("nats://127.0.0.1:1");
+        // That NATS is away is not what these tests are about.
+        config.feeds.stale_after = Duration::from_secs(3600);
         change(&mut config);
         Self::start(config)
     }
@@ -276,6 +279,36 @@ impl Odin {
     /// The stream's administration, as an operator has it.
     pub(crate) async fn jetstream(&self) -> async_nats::jetstream::Context {
         async_nats::jetstream::new(async_nats::connect(self.nats.url()).await.expect("a connection"))
+    }
+}
+
+/// A gateway whose wire to NATS can misbehave; the publisher's cannot.
+#[derive(Debug)]
+pub(crate) struct Wired {
+    pub(crate) gateway: Gateway,
+    pub(crate) proxy: Proxy,
+    pub(crate) publisher: Feeder,
+    pub(crate) nats: NatsServer,
+}
+
+impl Wired {
+    pub(crate) async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    pub(crate) async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
+        let nats = NatsServer::start().await.expect("a nats-server");
+        let proxy = Proxy::start(nats.port()).await;
+        let mut config = config(&proxy.url());
+        change(&mut config);
+        provision(&config, false).await.expect("streams");
+        let gateway = Gateway::start(config);
+        gateway.ready().await;
+        Self { gateway, proxy, publisher: Feeder::connect(vec![nats.url()]).await, nats }
+    }
+
+    pub(crate) async fn client(&self) -> Client {
+        Client::connect(&self.gateway).await
     }
 }
 

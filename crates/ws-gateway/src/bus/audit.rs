@@ -1,0 +1,188 @@
+//! The audit: proves that a feed has everything, whatever was lost on the way without a sign.
+//!
+//! A replica is asked for the last message of each subject of the filter. Whatever did not come live is
+//! read, and then everything up to the sequence the replica had applied is known to be delivered. This is
+//! true of any replica's answer, so the audits on a period need no barrier. After trouble there is one:
+//! then the answer is at least as new as the end of the trouble.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use futures_util::FutureExt;
+use tokio::time::Instant;
+
+use super::{
+    Bus,
+    reads::{Done, RETRY},
+    replay::{LastValues, ReadError},
+    source::{Proof, SourceId},
+};
+
+/// How long a message that an audit has seen may be on its way on the live path before it is read: longer
+/// than a route's usual delay, so that an audit under load repairs only what is lost.
+const ON_ITS_WAY: Duration = Duration::from_millis(100);
+
+/// An audit that came back.
+pub(super) struct Audited {
+    sources: Vec<SourceId>,
+    is_urgent: bool,
+    result: Result<LastValues, ReadError>,
+}
+
+/// What an audit found missing in one feed, after a while.
+pub(super) struct Settled {
+    source: SourceId,
+    up_to: u64,
+    lasts: Vec<(Arc<str>, u64)>,
+}
+
+impl Bus {
+    /// Audits the feeds whose time has come.
+    pub(super) fn audit_due(&mut self, now: Instant) {
+        let due = self.sources.iter().filter(|(_, source)| {
+            source.machine.is_live() && !source.is_under_audit && source.audit_at <= now && !source.is_wide()
+        });
+        let due: Vec<usize> = due.map(|(slot, _)| slot).collect();
+        for round in self.rounds(due) {
+            self.audit(round, false, Duration::ZERO);
+        }
+    }
+
+    /// Messages may have been lost: audits every feed at once.
+    pub(super) fn audit_all(&mut self) {
+        let live = self.sources.iter_mut().filter(|(_, source)| source.machine.is_live() && !source.is_wide());
+        let live = live.map(|(slot, source)| {
+            source.proof = Proof::Asked;
+            slot
+        });
+        let live: Vec<usize> = live.collect();
+        for round in self.rounds(live) {
+            self.audit(round, true, Duration::ZERO);
+        }
+    }
+
+    /// Draws the time of a feed's next audit.
+    pub(super) fn schedule_audit(&mut self, slot: usize) {
+        let feeds = &self.config.feeds;
+        let source = &mut self.sources[slot];
+        let wait = if std::mem::take(&mut source.had_traffic) {
+            feeds.audit_interval.mul_f64(rand::random_range(0.5..1.0))
+        } else {
+            feeds.audit_quiet_interval.mul_f64(rand::random_range(0.8..1.2))
+        };
+        source.audit_at = Instant::now() + wait;
+        source.is_under_audit = false;
+    }
+
+    fn audit(&mut self, round: Vec<SourceId>, is_urgent: bool, pause: Duration) {
+        let mut filters = Vec::with_capacity(round.len());
+        let mut after = u64::MAX;
+        let mut sources = Vec::with_capacity(round.len());
+        for id in round {
+            if let Some(source) = self.source(id).filter(|source| source.machine.is_live()) {
+                source.is_under_audit = true;
+                after = after.min(source.machine.watermark());
+                // The same subject may be in two feeds: one of them with a filter.
+                if !filters.contains(&source.topic.subject) {
+                    filters.push(source.topic.subject.clone());
+                }
+                sources.push(id);
+            }
+        }
+        if sources.is_empty() {
+            return;
+        }
+        self.metrics.audits.add(1);
+        let replay = self.replay.clone();
+        self.reads.push(
+            async move {
+                tokio::time::sleep(pause).await;
+                let filters: Vec<&str> = filters.iter().map(String::as_str).collect();
+                let result = replay.last_values(&filters, after, is_urgent).await;
+                Done::Audited(Audited { sources, is_urgent, result })
+            }
+            .boxed(),
+        );
+    }
+
+    pub(super) fn on_audited(&mut self, Audited { sources, is_urgent, result }: Audited) {
+        let values = match result {
+            Ok(values) => values,
+            Err(ReadError::TooWide) if sources.len() == 1 => {
+                // It has grown past what can be proven.
+                self.widen(sources[0]);
+                return;
+            }
+            Err(ReadError::TooWide) => {
+                let (some, others) = sources.split_at(sources.len() / 2);
+                self.audit(some.to_vec(), is_urgent, Duration::ZERO);
+                self.audit(others.to_vec(), is_urgent, Duration::ZERO);
+                return;
+            }
+            Err(error) => {
+                self.metrics.audit_failures.add(1);
+                tracing::debug!(%error, feeds = sources.len(), "cannot audit feeds yet");
+                self.audit(sources, is_urgent, RETRY.mul_f64(rand::random_range(0.5..2.0)));
+                return;
+            }
+        };
+        let mut by_subject: HashMap<&str, (&Arc<str>, u64)> = HashMap::new();
+        for message in &values.messages {
+            by_subject.insert(&message.subject, (&message.subject, message.seq));
+        }
+        for id in sources {
+            let Some(source) = self.source(id) else {
+                continue;
+            };
+            let is_missing = |(subject, seq): &(&Arc<str>, u64)| *seq > source.machine.have(subject);
+            let lasts: Vec<_> = if source.is_pattern() {
+                by_subject.values().copied().filter(is_missing).map(|(subject, seq)| (subject.clone(), seq)).collect()
+            } else {
+                let last = by_subject.get(&*source.topic.subject).copied().filter(is_missing);
+                last.map(|(subject, seq)| (subject.clone(), seq)).into_iter().collect()
+            };
+            self.schedule_audit(id.slot);
+            let settled = Settled { source: id, up_to: values.up_to, lasts };
+            if is_urgent || settled.lasts.is_empty() {
+                self.on_settled(&settled);
+                self.prove(id, is_urgent.then_some(settled.up_to));
+            } else {
+                let wait = async move {
+                    tokio::time::sleep(ON_ITS_WAY).await;
+                    Done::Settled(settled)
+                };
+                self.reads.push(wait.boxed());
+            }
+        }
+    }
+
+    pub(super) fn on_settled(&mut self, Settled { source: id, up_to, lasts }: &Settled) {
+        let Some(source) = self.source(*id) else {
+            return;
+        };
+        let mut steps = Vec::new();
+        let missing = lasts.iter().filter(|(subject, seq)| *seq > source.machine.have(subject)).count();
+        source.machine.audited(*up_to, lasts, &mut steps);
+        self.metrics.audit_repairs.add(missing as u64);
+        self.take_steps(id.slot, steps);
+    }
+
+    /// Notes how far a feed must be verified to be proven again: up to `goal`, or as was said before.
+    pub(super) fn prove(&mut self, id: SourceId, goal: Option<u64>) {
+        let Some(source) = self.source(id) else {
+            return;
+        };
+        if let Some(goal) = goal {
+            source.proof = Proof::Until(goal);
+        }
+        if let Proof::Until(goal) = source.proof
+            && source.machine.watermark() >= goal
+        {
+            source.proof = Proof::Given;
+        }
+    }
+
+    /// Whether every feed has been audited since trouble began, and has what was missing.
+    pub(super) fn is_proven(&self) -> bool {
+        self.sources.iter().all(|(_, source)| !source.machine.is_live() || source.proof == Proof::Given)
+    }
+}
