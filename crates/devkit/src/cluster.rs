@@ -19,10 +19,19 @@ pub struct NatsClusterBuilder {
     nodes: usize,
     first_port: Option<u16>,
     sync_interval: String,
+    advertises: bool,
     extra_config: String,
 }
 
 impl NatsClusterBuilder {
+    /// Nodes do not tell clients of each other: whoever is to stay on the wire of a [`Proxy`](crate::Proxy) would
+    /// leave it otherwise.
+    #[must_use]
+    pub fn no_advertise(mut self) -> Self {
+        self.advertises = false;
+        self
+    }
+
     /// Number of nodes; 3 by default.
     #[must_use]
     pub fn nodes(mut self, nodes: usize) -> Self {
@@ -83,8 +92,9 @@ impl NatsClusterBuilder {
         let mut nodes = Vec::with_capacity(self.nodes);
         for (index, route) in routes.iter().enumerate() {
             let cluster = format!(
-                "cluster {{\n  name: \"odin-devkit\"\n  listen: \"127.0.0.1:{}\"\n  pool_size: 3\n  routes: [{peers}]\n}}\n",
-                route.port()
+                "cluster {{\n  name: \"odin-devkit\"\n  listen: \"127.0.0.1:{}\"\n  pool_size: 3\n  no_advertise: {}\n  routes: [{peers}]\n}}\n",
+                route.port(),
+                !self.advertises
             );
             let mut builder = NatsServer::builder()
                 .name(format!("n{index}"))
@@ -130,7 +140,13 @@ impl NatsCluster {
     /// Describes a cluster.
     #[must_use]
     pub fn builder() -> NatsClusterBuilder {
-        NatsClusterBuilder { nodes: 3, first_port: None, sync_interval: "1s".to_owned(), extra_config: String::new() }
+        NatsClusterBuilder {
+            nodes: 3,
+            first_port: None,
+            sync_interval: "1s".to_owned(),
+            advertises: true,
+            extra_config: String::new(),
+        }
     }
 
     /// The URLs of all nodes, in order, whether they run or not.

@@ -209,6 +209,16 @@ impl Gateway {
         self.process.terminate(DRAIN_LIMIT).await
     }
 
+    /// Freezes the gateway (SIGSTOP): connections stay open, nobody is answered.
+    pub fn pause(&self) {
+        self.process.pause();
+    }
+
+    /// Lets a frozen gateway go on (SIGCONT).
+    pub fn resume(&self) {
+        self.process.resume();
+    }
+
     /// SIGKILL; returns when the process is gone.
     pub async fn kill(&mut self) {
         self.process.kill().await;

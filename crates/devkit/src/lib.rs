@@ -27,6 +27,7 @@ mod gateway;
 mod http;
 mod port;
 mod process;
+mod proxy;
 mod server;
 mod spawner;
 
@@ -35,6 +36,7 @@ pub use cluster::{NatsCluster, NatsClusterBuilder};
 pub use error::DevkitError;
 pub use gateway::{Gateway, GatewayBuilder};
 pub use process::{Process, ProcessBuilder};
+pub use proxy::{Proxy, Wire};
 pub use server::{NatsServer, NatsServerBuilder};
 
 use std::time::Duration;
