@@ -15,15 +15,15 @@ FUZZ_TARGETS ?= frame_decode client_message
 # More arguments for what a target runs: make demo ARGS='--seconds 10'
 ARGS ?=
 
-BINARIES := -p ws-gateway -p odin-publisher -p odin-client -p odin-devkit
+BINARIES := -p ws-gateway -p odin-publisher -p odin-client -p odin-devkit -p odin-chaos
 RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
 
-.PHONY: help build demo test fmt fmt-check lint test-rust docs bench provision fuzz autobahn clean
+.PHONY: help build demo test fmt fmt-check lint test-rust docs chaos bench provision fuzz autobahn clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-build: ## Build the programs: ws-gateway, odin-publisher, odin, odin-devkit
+build: ## Build the programs: ws-gateway, odin-publisher, odin, odin-devkit, odin-chaos
 	$(CARGO) build $(LOCKED) --release --bins $(BINARIES)
 
 demo: build ## Live prices on this machine: NATS, two gateways, simulator, client; Ctrl-C stops all
@@ -45,6 +45,9 @@ test-rust: ## Unit and integration tests, on real nats-servers
 
 docs: ## API documentation, warnings are errors
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc $(LOCKED) --workspace --no-deps
+
+chaos: build ## Break everything under load, and prove that nothing was lost: ARGS='--rounds 6 --seed 1'
+	$(RELEASE)/odin-chaos run $(ARGS)
 
 bench: ## Measure against the figures of docs/performance.md (see loadtest/README.md)
 	loadtest/bench.sh $(ARGS)

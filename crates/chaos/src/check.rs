@@ -230,7 +230,8 @@ impl Checker {
         if let Some(prev) = prev.filter(|_| !snapshot) {
             let before = life.before(chain, *seq);
             let was_removed = life.purged.get(chain).is_some_and(|purged| *purged >= before);
-            if prev != before && !(was_removed && prev == 0) && !is_unseen(life) {
+            let is_known = !life.unseen.iter().any(|(after, until)| *until > before && after < seq);
+            if prev != before && !(was_removed && prev == 0) && is_known {
                 findings.wrong_prev += 1;
                 findings.say(|| format!("{name}: {chain:?} {seq} says prev {prev}, stored is {before}"));
             }

@@ -1,7 +1,14 @@
 //! Reads the past of a filter: what follows a sequence, a stretch at a time, and whether a cursor still
 //! names the message it was made of.
 
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
 use odin_protocol::{Cursor, error::ResumeFailure};
+use tokio::{sync::OnceCell, time::Instant};
 
 use super::{
     feed::Stored,
@@ -15,6 +22,32 @@ const STRETCH_BYTES: usize = 128 * 1024;
 /// How often a replica that does not have what its leader has announced is asked again.
 const LAGGING_ANSWERS: u32 = 20;
 
+/// How long what was found at a sequence is taken for true.
+const ANCHOR_LIFE: Duration = Duration::from_secs(2);
+
+/// What the stream has at a sequence.
+#[derive(Debug)]
+enum Anchor {
+    /// A message of this time.
+    At(i64),
+    /// Nothing any more.
+    Removed,
+    /// Nothing yet: the stream ends before.
+    Never,
+}
+
+/// Sequences that cursors name, each looked up once for everybody who comes with it at the time.
+#[derive(Debug, Default)]
+pub(super) struct Anchors(Mutex<HashMap<u64, (Instant, Arc<OnceCell<Anchor>>)>>);
+
+impl Anchors {
+    fn of(&self, seq: u64) -> Arc<OnceCell<Anchor>> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|_, (since, _)| since.elapsed() < ANCHOR_LIFE);
+        all.entry(seq).or_insert_with(|| (Instant::now(), Arc::default())).1.clone()
+    }
+}
+
 /// Messages of a filter, in order.
 #[derive(Debug)]
 pub(crate) struct Stretch {
@@ -24,8 +57,8 @@ pub(crate) struct Stretch {
     pub(crate) until: u64,
     /// From here on the stream has dropped nothing; `after` + 1 or less when all is there.
     pub(crate) kept_from: u64,
-    /// Whether a message of the filter has the sequence `after`.
-    pub(crate) begins_at_message: bool,
+    /// The time of the message with the sequence `after`, if it is one of the filter.
+    pub(crate) begins_at_ms: Option<i64>,
     /// Messages that match and lie behind `until`.
     pub(crate) pending: u64,
     pub(crate) messages: Vec<Stored>,
@@ -50,7 +83,7 @@ impl Replay {
     /// # Errors
     /// See [`ReadError`].
     pub(super) async fn between(&self, subject: &str, after: u64, until: u64) -> Result<Stretch, ReadError> {
-        let mut found = Stretch { after, until, kept_from: 0, begins_at_message: false, pending: 0, messages: vec![] };
+        let mut found = Stretch { after, until, kept_from: 0, begins_at_ms: None, pending: 0, messages: vec![] };
         let mut reached = after;
         while reached < until {
             let next = self.read(subject, reached, until, (BATCH, usize::MAX)).await?;
@@ -80,13 +113,20 @@ impl Replay {
     /// # Errors
     /// See [`ReadError`].
     pub(super) async fn check(&self, filter: &str, cursor: Cursor, until: Option<u64>) -> Result<Checked, ReadError> {
-        if !self.is_the_same(cursor).await? {
+        let found = match until {
+            Some(until) => Some(self.stretch(filter, cursor.seq, until).await?),
+            None => None,
+        };
+        let is_the_same = match found.as_ref().and_then(|found| found.begins_at_ms) {
+            Some(ts_ms) => ts_ms == cursor.ts_ms,
+            None => self.is_the_same(cursor).await?,
+        };
+        if !is_the_same {
             return Ok(Err(ResumeFailure::RolledBack));
         }
-        let Some(until) = until else {
+        let Some(found) = found else {
             return Ok(Ok(None));
         };
-        let found = self.stretch(filter, cursor.seq, until).await?;
         Ok(if found.kept_from > cursor.seq + 1 {
             Err(ResumeFailure::CursorTooOld)
         } else if found.replay_bytes() > self.config.feeds.replay_bytes as u64 {
@@ -102,7 +142,17 @@ impl Replay {
         if cursor.seq == 0 {
             return Ok(true);
         }
-        let request = serde_json::json!({ "seq": cursor.seq, "next_by_subj": ">", "batch": 1 }).to_string();
+        let asked = self.anchors.of(cursor.seq);
+        let anchor = asked.get_or_try_init(|| self.anchor(cursor.seq)).await?;
+        Ok(match anchor {
+            Anchor::At(ts_ms) => *ts_ms == cursor.ts_ms,
+            Anchor::Removed => true,
+            Anchor::Never => false,
+        })
+    }
+
+    async fn anchor(&self, seq: u64) -> Result<Anchor, ReadError> {
+        let request = serde_json::json!({ "seq": seq, "next_by_subj": ">", "batch": 1 }).to_string();
         for _ in 0..LAGGING_ANSWERS {
             let answer = {
                 let _permit = self.permit().await;
@@ -110,17 +160,17 @@ impl Replay {
             };
             match answer {
                 Ok(answer) => {
-                    let found = answer.messages.first().filter(|message| message.seq == cursor.seq);
-                    return Ok(found.is_none_or(|message| message.ts_ms == cursor.ts_ms));
+                    let found = answer.messages.first().filter(|message| message.seq == seq);
+                    return Ok(found.map_or(Anchor::Removed, |message| Anchor::At(message.ts_ms)));
                 }
                 // Beyond the end of the stream, or of a replica that lags.
-                Err(ReadError::NotFound(_)) if self.barrier().await? < cursor.seq => return Ok(false),
+                Err(ReadError::NotFound(_)) if self.barrier().await? < seq => return Ok(Anchor::Never),
                 Err(ReadError::NotFound(_)) => tokio::time::sleep(LAG).await,
                 Err(error) => return Err(error),
             }
         }
         // Everything from there on was removed.
-        Ok(true)
+        Ok(Anchor::Removed)
     }
 
     /// One answer, from a replica that has what it was asked for.
@@ -134,7 +184,7 @@ impl Replay {
         let _permit = self.permit().await;
         // From `after` on: whether it is a message of the filter tells the first one its predecessor.
         let mut from = after.max(1);
-        let mut begins_at_message = false;
+        let mut begins_at_ms = None;
         let mut lagging = 0;
         loop {
             let mut request = serde_json::json!({ "seq": from, "next_by_subj": filter, "batch": most });
@@ -147,8 +197,7 @@ impl Replay {
                 Err(error) => return Err(error),
             };
             if messages.first().is_some_and(|first| first.seq == after) {
-                messages.remove(0);
-                begins_at_message = true;
+                begins_at_ms = Some(messages.remove(0).ts_ms);
                 from = after + 1;
             }
             let reached = messages.last().map_or(after, |last| last.seq);
@@ -163,7 +212,7 @@ impl Replay {
                 continue;
             }
             let until = if pending > 0 { reached } else { reached.max(until) };
-            return Ok(Stretch { after, until, kept_from: 0, begins_at_message, pending, messages });
+            return Ok(Stretch { after, until, kept_from: 0, begins_at_ms, pending, messages });
         }
     }
 

@@ -10,7 +10,7 @@ use futures_util::StreamExt;
 use serde::Deserialize;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::feed::Stored;
+use super::{feed::Stored, history::Anchors};
 use crate::{config::Config, metrics::BusMetrics};
 
 /// Messages asked for in one batch.
@@ -79,6 +79,7 @@ pub(crate) struct Replay {
     metrics: Arc<BusMetrics>,
     /// Bounds the requests under way.
     permits: Semaphore,
+    pub(super) anchors: Anchors,
 }
 
 #[derive(Deserialize)]
@@ -112,7 +113,8 @@ struct RefusalError {
 
 impl Replay {
     pub(crate) fn new(live: Client, reader: Client, config: Arc<Config>, metrics: Arc<BusMetrics>) -> Self {
-        Self { permits: Semaphore::new(config.feeds.direct_gets), live, reader, config, metrics }
+        let permits = Semaphore::new(config.feeds.direct_gets);
+        Self { permits, anchors: Anchors::default(), live, reader, config, metrics }
     }
 
     /// The leader's last sequence, asked on the live connection behind every SUB sent before.

@@ -172,8 +172,8 @@ impl Source {
             let is_only_subject = !self.is_pattern();
             // With several subjects, the one at the beginning is not known; nor is whether the filter
             // let it through.
-            let before =
-                (stretch.begins_at_message && is_only_subject && self.topic.filter.is_none()).then_some(stretch.after);
+            let before = (stretch.begins_at_ms.is_some() && is_only_subject && self.topic.filter.is_none())
+                .then_some(stretch.after);
             let mut prev = last.insert(message.subject.clone(), message.seq).or(before);
             if let Body::Void(_) = body {
                 // Announced as a gap, which has a beginning.
