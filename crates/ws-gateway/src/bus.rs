@@ -39,6 +39,7 @@ mod pulse;
 mod reads;
 mod replay;
 mod source;
+mod wide;
 
 use feed::{Step, Stored};
 use look_back::Question;
@@ -46,7 +47,8 @@ pub(crate) use nats::{Connections, connect};
 use pulse::Pulse;
 use reads::Done;
 use replay::{Replay, stored};
-use source::{Source, SourceId};
+use source::{Carrier, Source, SourceId};
+use wide::{Link, Wide};
 
 /// Live messages taken before the shards are told.
 const BURST: usize = 1024;
@@ -93,6 +95,7 @@ pub(crate) struct Bus {
     to_open: Vec<usize>,
     lives: SelectAll<BoxStream<'static, (usize, async_nats::Message)>>,
     reads: FuturesUnordered<BoxFuture<'static, Done>>,
+    wide: Wide,
     steps: Vec<Step>,
     pulse: Pulse,
 }
@@ -107,6 +110,7 @@ impl Bus {
     ) -> Self {
         let (live, reader) = (connections.live.clone(), connections.reader.clone());
         let replay = Replay::new(live.clone(), reader.clone(), config.clone(), metrics.clone());
+        let wide = Wide::new(Link::new(connections.wide.clone(), &config));
         Self {
             out: shards.iter().map(|_| Vec::new()).collect(),
             context: jetstream::new(reader.clone()),
@@ -125,6 +129,7 @@ impl Bus {
             to_open: Vec::new(),
             lives: SelectAll::new(),
             reads: FuturesUnordered::new(),
+            wide,
             steps: Vec::new(),
             pulse: Pulse::new(),
         }
@@ -160,6 +165,7 @@ impl Bus {
                         }
                     }
                 }
+                Some((source, word)) = self.wide.heard.recv() => self.on_wide(source, word),
                 Some(done) = self.reads.next(), if !self.reads.is_empty() => self.on_read(done),
                 Some(tick) = ticks.next() => self.on_tick(&tick),
                 // A new leader may never republish what the old one had not.
@@ -239,6 +245,11 @@ impl Bus {
             }
             return;
         }
+        if self.wide.knows(&topic.subject) {
+            self.metrics.wide_feeds.add(1);
+            self.insert(key, topic, member, Carrier::Wide(wide::Following::default()));
+            return;
+        }
         let subject = self.config.stream.live_subject(&topic.subject);
         let messages = match self.live.subscribe(subject).await {
             Ok(messages) => messages,
@@ -250,12 +261,17 @@ impl Bus {
             }
         };
         let (interest, end) = oneshot::channel();
+        let source = self.insert(key, topic, member, Carrier::Core(interest));
+        self.lives.push(messages.map(move |message| (source, message)).take_until(end).boxed());
+    }
+
+    fn insert(&mut self, key: (Box<str>, Box<str>), topic: Arc<Topic>, member: Member, carrier: Carrier) -> usize {
         self.openings += 1;
-        let source = self.sources.insert(Source::new(topic, self.openings, member, interest));
+        let source = self.sources.insert(Source::new(topic, self.openings, member, carrier));
         self.by_key.insert(key, source);
         self.by_member.insert(member, source);
-        self.lives.push(messages.map(move |message| (source, message)).take_until(end).boxed());
         self.to_open.push(source);
+        source
     }
 
     fn leave(&mut self, member: Member) {
@@ -274,6 +290,9 @@ impl Bus {
         let key = (removed.topic.channel.as_str().into(), removed.topic.subject.as_str().into());
         self.by_key.remove(&key);
         self.to_open.retain(|other| *other != source);
+        if removed.is_wide() {
+            self.metrics.wide_feeds.sub(1);
+        }
         removed
     }
 
@@ -286,7 +305,7 @@ impl Bus {
         self.tell(member, |feed| Item::Opened { feed, epoch, up_to, last });
     }
 
-    /// The pattern is wider than Direct Get can prove complete.
+    /// The pattern covers more subjects than it may.
     fn refuse(&mut self, source: SourceId) {
         if self.source(source).is_none() {
             return;
@@ -298,11 +317,6 @@ impl Bus {
             let message = message.clone();
             self.tell(member, |feed| Item::Refused { feed, code: ErrorCode::TooWide, message });
         }
-    }
-
-    /// The pattern matches more subjects than an audit can prove complete.
-    fn widen(&mut self, source: SourceId) {
-        self.refuse(source);
     }
 
     /// Tells those who wait for longer than `feeds.open_timeout`, once.
@@ -326,6 +340,10 @@ impl Bus {
         let Some(found) = self.sources.get_mut(source) else {
             return;
         };
+        if found.is_wide() {
+            // Its subscription is about to end: the consumer brings it.
+            return;
+        }
         let Some(stored) = stored(message, &mut found.subjects) else {
             // Not from the stream: nobody else may publish here, and whoever did is not believed.
             self.metrics.unmapped.add(1);

@@ -141,7 +141,7 @@ pub struct Limits {
     pub channels_per_message: usize,
     /// Bytes of a publication's payload; larger ones are counted and dropped.
     pub payload_bytes: usize,
-    /// Subjects that a pattern may cover.
+    /// Subjects that a pattern may cover. Each costs the memory of its last value.
     pub pattern_subjects: usize,
     /// Invalid messages after which a connection is closed.
     pub strikes: u32,

@@ -148,6 +148,10 @@ pub struct BusMetrics {
     pub slow_consumer_events: Counter,
     /// Open feeds, lingering ones included.
     pub feeds: Gauge,
+    /// The same of patterns that a consumer carries.
+    pub wide_feeds: Gauge,
+    /// Consumers that were given up, and others made.
+    pub wide_restarts: Counter,
     /// Live messages received.
     pub live_received: Counter,
     /// Payload bytes of those.

@@ -58,6 +58,7 @@ impl Bus {
         for round in self.rounds(live) {
             self.audit(round, true, Duration::ZERO);
         }
+        self.prove_wide(Duration::ZERO);
     }
 
     /// Draws the time of a feed's next audit.

@@ -26,11 +26,14 @@ const SUBSCRIPTION_MESSAGES: usize = 256 * 1024;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 
-/// The two connections: live messages come by one, everything that is read back by the other.
+/// The three connections: live messages come by one, what is read back by another, and what consumers
+/// bring by the third.
 #[derive(Debug)]
 pub(crate) struct Connections {
     pub(crate) live: Client,
     pub(crate) reader: Client,
+    /// Consumers of wide patterns: what piled up while one was away comes at once, and before nothing else.
+    pub(crate) wide: Client,
     /// What happened to the live one.
     pub(crate) events: mpsc::Receiver<Event>,
 }
@@ -50,7 +53,9 @@ pub(crate) async fn connect(nats: &Nats) -> Result<Connections, RunError> {
     });
     let live = live.connect(&nats.urls[..]).await.map_err(RunError::Nats)?;
     let reader = options(nats, "reader").await?.connect(&nats.urls[..]).await.map_err(RunError::Nats)?;
-    Ok(Connections { live, reader, events })
+    let wide = options(nats, "wide").await?.subscription_capacity(SUBSCRIPTION_MESSAGES);
+    let wide = wide.connect(&nats.urls[..]).await.map_err(RunError::Nats)?;
+    Ok(Connections { live, reader, wide, events })
 }
 
 async fn options(nats: &Nats, purpose: &str) -> Result<async_nats::ConnectOptions, RunError> {
@@ -103,10 +108,15 @@ pub(crate) async fn epoch(context: &jetstream::Context, config: &Config) -> Resu
     if !info.config.allow_direct || !republishes {
         return Err(NotReady::StreamMisconfigured);
     }
+    Ok(epoch_of(info))
+}
+
+/// The identity of the stream that says this of itself.
+pub(super) fn epoch_of(info: &jetstream::stream::Info) -> Epoch {
     let mut hasher = DefaultHasher::new();
     info.created.unix_timestamp_nanos().hash(&mut hasher);
     info.config.metadata.get("odin_epoch").hash(&mut hasher);
-    Ok(Epoch::from_hash(hasher.finish()))
+    Epoch::from_hash(hasher.finish())
 }
 
 /// Publishes the tick: proof that the stream takes messages, and something that the newest of is always

@@ -25,14 +25,29 @@ pub(super) const RETRY: Duration = Duration::from_millis(250);
 
 /// A read that came back.
 pub(super) enum Done {
-    Opened { sources: Vec<SourceId>, result: Result<LastValues, ReadError> },
+    /// The leader's last sequence, for wide feeds to be proven again when they have come as far.
+    WideGoal {
+        sources: Vec<SourceId>,
+        goal: Result<u64, ReadError>,
+    },
+    Opened {
+        sources: Vec<SourceId>,
+        result: Result<LastValues, ReadError>,
+    },
     Audited(Audited),
     Settled(Settled),
     Probed(Result<u64, ReadError>),
-    Filled { source: SourceId, subject: Arc<str>, until: u64, result: Result<Stretch, ReadError> },
+    Filled {
+        source: SourceId,
+        subject: Arc<str>,
+        until: u64,
+        result: Result<Stretch, ReadError>,
+    },
     LookedBack(LookedBack),
     Epoch(Result<Epoch, NotReady>),
-    Ticked { is_stored: bool },
+    Ticked {
+        is_stored: bool,
+    },
     Rerouted,
 }
 
@@ -51,6 +66,13 @@ impl Bus {
 
     fn open(&mut self, round: Vec<SourceId>) {
         let round: Vec<_> = round.into_iter().filter(|id| self.source(*id).is_some()).collect();
+        let (wide, round): (Vec<_>, Vec<_>) = round.into_iter().partition(|id| self.sources[id.slot].is_wide());
+        for id in wide {
+            self.open_wide(id);
+        }
+        if round.is_empty() {
+            return;
+        }
         let filters: Vec<String> = round.iter().map(|id| self.sources[id.slot].topic.subject.clone()).collect();
         let replay = self.replay.clone();
         self.reads.push(
@@ -82,9 +104,10 @@ impl Bus {
 
     pub(super) fn on_read(&mut self, done: Done) {
         match done {
+            Done::WideGoal { sources, goal } => self.on_wide_goal(sources, goal),
             Done::Opened { sources, result } => match result {
                 Ok(values) => self.on_opened(&sources, values),
-                Err(ReadError::TooWide) if sources.len() == 1 => self.refuse(sources[0]),
+                Err(ReadError::TooWide) if sources.len() == 1 => self.open_wide(sources[0]),
                 Err(ReadError::TooWide) => {
                     // Exact subjects whose values together are more than one answer holds.
                     let (some, others) = sources.split_at(sources.len() / 2);

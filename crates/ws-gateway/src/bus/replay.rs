@@ -7,7 +7,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use async_nats::{Client, HeaderMap, Message, Request, header};
 use futures_util::StreamExt;
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{feed::Stored, history::Anchors};
@@ -188,8 +188,13 @@ impl Replay {
 
     /// What the stream keeps, by its leader.
     pub(super) async fn stream_info(&self) -> Result<StreamInfo, ReadError> {
+        self.ask_stream_info(String::new()).await
+    }
+
+    /// The same, as much as is wanted of what was asked for.
+    pub(super) async fn ask_stream_info<T: DeserializeOwned>(&self, request: String) -> Result<T, ReadError> {
         let subject = format!("$JS.API.STREAM.INFO.{}", self.config.stream.name);
-        let request = Request::new().timeout(Some(self.config.nats.request_timeout));
+        let request = Request::new().payload(request.into()).timeout(Some(self.config.nats.request_timeout));
         let answer = self.reader.send_request(subject, request).await;
         let answer = answer.map_err(|_| ReadError::NoAnswer("stream info"))?;
         serde_json::from_slice(&answer.payload).map_err(|error| ReadError::Unexpected("stream info", error.to_string()))

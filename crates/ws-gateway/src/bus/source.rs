@@ -10,6 +10,7 @@ use super::{
     Member,
     feed::{Feed, Stored},
     history::Stretch,
+    wide::Following,
 };
 use crate::{
     metrics::BusMetrics,
@@ -43,6 +44,15 @@ struct Names {
     key: Option<Box<str>>,
 }
 
+/// How the messages of a feed come. Dropped, it ends that.
+#[derive(Debug)]
+pub(super) enum Carrier {
+    /// By a core subscription, which lasts as long as this.
+    Core(#[expect(dead_code, reason = "dropped, it ends the subscription")] oneshot::Sender<()>),
+    /// By a consumer. A source that is carried so stays so.
+    Wide(Following),
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Source {
@@ -65,14 +75,12 @@ pub(super) struct Source {
     pub(super) subjects: HashMap<Box<str>, Arc<str>>,
     /// None for a subject that no channel has.
     names: HashMap<Arc<str>, Option<Names>>,
-    /// Dropped, it ends the NATS subscription.
-    _interest: oneshot::Sender<()>,
+    pub(super) carrier: Carrier,
 }
 
 impl Source {
-    /// A feed that `member` asked for and that has to be opened. Dropped with its
-    /// `interest`, it ends the NATS subscription.
-    pub(super) fn new(topic: Arc<Topic>, opening: u64, member: Member, interest: oneshot::Sender<()>) -> Self {
+    /// A feed that `member` asked for and that has to be opened.
+    pub(super) fn new(topic: Arc<Topic>, opening: u64, member: Member, carrier: Carrier) -> Self {
         Self {
             topic,
             opening,
@@ -88,17 +96,28 @@ impl Source {
             voids: HashMap::new(),
             subjects: HashMap::new(),
             names: HashMap::new(),
-            _interest: interest,
+            carrier,
         }
-    }
-
-    /// Whether a consumer carries it instead of live messages.
-    pub(super) fn is_wide(&self) -> bool {
-        false
     }
 
     pub(super) fn is_pattern(&self) -> bool {
         self.topic.subject.contains('*')
+    }
+
+    /// Whether a consumer carries it, which proves by itself that nothing is missing.
+    pub(super) fn is_wide(&self) -> bool {
+        matches!(self.carrier, Carrier::Wide(_))
+    }
+
+    /// Subjects that came so far.
+    pub(super) fn subject_count(&self) -> usize {
+        self.names.len()
+    }
+
+    /// The last sequence of the subject that was delivered, or 0.
+    fn last_seq(&self, subject: &str) -> u64 {
+        let newest = |of: &HashMap<Arc<str>, Arc<Publication>>| of.get(subject).map_or(0, |last| last.seq);
+        newest(&self.last).max(newest(&self.voids))
     }
 
     /// Keeps the newest value of each subject, and a void behind it, for those who join later.
@@ -125,6 +144,11 @@ impl Source {
         self.proof = Proof::Given;
         self.last.clear();
         self.voids.clear();
+        self.names.clear();
+        self.subjects.clear();
+        if let Carrier::Wide(following) = &mut self.carrier {
+            following.stop();
+        }
     }
 
     /// What a stored message is to clients. None: nothing, and its chain says so.
@@ -151,6 +175,10 @@ impl Source {
         }
         if !self.has(&body) {
             return None;
+        }
+        if self.is_wide() && self.machine.is_live() {
+            // A consumer leaves out nothing, and does not say what was before.
+            prev = Some(self.last_seq(&subject));
         }
         if let (Some(_), Body::Value(_)) = (&self.topic.filter, &body) {
             // A filtered feed has a chain of its own: what was filtered out is not missing.

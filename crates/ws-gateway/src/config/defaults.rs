@@ -87,8 +87,8 @@ pub const SUBSCRIPTIONS_PER_CONNECTION: usize = 1_000;
 pub const CHANNELS_PER_MESSAGE: usize = 500;
 /// As much as the stream takes.
 pub const PAYLOAD_BYTES: usize = 64 * KIB;
-/// The most that the server answers in one `multi_last`.
-pub const PATTERN_SUBJECTS: usize = 1_024;
+/// A snapshot of so many prices is 15 MB on the wire, and the gateway keeps each once: more than a screen can show.
+pub const PATTERN_SUBJECTS: usize = 65_536;
 /// A mistake is answered; ten are an attack or a bug that needs to be seen.
 pub const STRIKES: u32 = 10;
 /// An application that measures latency sends one each second.

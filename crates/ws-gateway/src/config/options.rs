@@ -183,7 +183,7 @@ pub const OPTIONS: &[Opt] = &[
     opt("limits.subscriptions_per_connection", (1, 1_000_000), |d| Field::Count(&mut d.config.limits.subscriptions_per_connection), "subscriptions of one connection"),
     opt("limits.channels_per_message", (1, 100_000), |d| Field::Count(&mut d.config.limits.channels_per_message), "channels named in one message"),
     opt("limits.payload_bytes", (KIB, 16 * MIB), |d| Field::Bytes(&mut d.config.limits.payload_bytes), "bytes of a publication; larger ones are counted and dropped"),
-    opt("limits.pattern_subjects", (1, 1_024), |d| Field::Count(&mut d.config.limits.pattern_subjects), "subjects that a pattern may cover; the server answers at most 1,024"),
+    opt("limits.pattern_subjects", (1, 100_000), |d| Field::Count(&mut d.config.limits.pattern_subjects), "subjects that a pattern may cover; over more than 1,024 it is followed by a consumer"),
     opt("limits.strikes", (1, 1_000_000), |d| Field::Count32(&mut d.config.limits.strikes), "invalid messages after which a connection is closed"),
     opt("limits.messages_per_second", (1, 60_000), |d| Field::Count32(&mut d.config.limits.messages_per_second), "messages of one client that are answered each second; more are refused with an error"),
     opt("limits.pings_per_second", (1, 60_000), |d| Field::Count32(&mut d.config.limits.pings_per_second), "pings of one client that are answered each second"),

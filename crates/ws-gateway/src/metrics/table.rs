@@ -122,6 +122,8 @@ pub const METRICS: &[Metric] = &[
     metric("odin_gateway_nats_reconnects_total", Counter, "", Read::Bus(|m| m.reconnects.get()), "Connections to NATS after the first"),
     metric("odin_gateway_nats_slow_consumer_events_total", Counter, "", Read::Bus(|m| m.slow_consumer_events.get()), "Times the NATS client dropped messages; they are repaired from the stream"),
     metric("odin_gateway_feeds", Gauge, "", Read::Bus(|m| m.feeds.get()), "Open feeds, lingering ones included"),
+    metric("odin_gateway_wide_feeds", Gauge, "", Read::Bus(|m| m.wide_feeds.get()), "The same of patterns over so many subjects that a consumer carries them"),
+    metric("odin_gateway_wide_restarts_total", Counter, "", Read::Bus(|m| m.wide_restarts.get()), "Consumers of such patterns that were given up, and others tried"),
     metric("odin_gateway_live_messages_total", Counter, "", Read::Bus(|m| m.live_received.get()), "Live messages received from NATS"),
     metric("odin_gateway_live_bytes_total", Counter, "bytes", Read::Bus(|m| m.live_bytes.get()), "Payload bytes of live messages"),
     metric("odin_gateway_publications_delivered_total", Counter, "", Read::Bus(|m| m.delivered.get()), "Publications handed to shards, once for every shard"),

@@ -128,6 +128,8 @@ fn raise_all(metrics: &Metrics) -> u64 {
         reconnects,
         slow_consumer_events,
         feeds,
+        wide_feeds,
+        wide_restarts,
         live_received,
         live_bytes,
         delivered,
@@ -158,6 +160,8 @@ fn raise_all(metrics: &Metrics) -> u64 {
     reconnects.add(next());
     slow_consumer_events.add(next());
     feeds.set(next());
+    wide_feeds.set(next());
+    wide_restarts.add(next());
     live_received.add(next());
     live_bytes.add(next());
     delivered.add(next());

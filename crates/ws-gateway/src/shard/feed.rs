@@ -1,7 +1,8 @@
 //! A feed on one shard: who gets it, its last values, and what it published in this turn.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
+    ops::Bound,
     sync::Arc,
 };
 
@@ -67,6 +68,9 @@ pub(crate) struct Feed {
     /// Subscriptions that get everything by a pattern, and need this feed when the pattern goes.
     pub(crate) covered: u32,
     pub(crate) last: HashMap<Arc<str>, Last>,
+    /// The subjects of `last` by position, where there may be many: whoever is owed last values takes
+    /// a few at a time, and must not look at all of them for that.
+    by_position: BTreeMap<u64, Arc<str>>,
     pub(crate) ring: Ring,
     /// Publications so far: the position of head.
     pub(crate) position: u64,
@@ -111,6 +115,7 @@ impl Feed {
         self.has_hole = false;
         self.turn.clear();
         self.last.clear();
+        self.by_position.clear();
         self.late.clear();
         self.late_lost = (0, 0);
         self.judged.clear();
@@ -145,13 +150,20 @@ impl Feed {
             }
         }
         self.seq = self.seq.max(publication.seq);
+        let is_one_chain = self.is_one_chain();
         match (&publication.body, self.last.get_mut(&publication.subject)) {
             (Body::Value(_), Some(last)) => {
+                if let Some(subject) = self.by_position.remove(&last.position) {
+                    self.by_position.insert(position, subject);
+                }
                 *last = Last { position, publication: publication.clone(), void: None };
             }
             (Body::Value(_), None) => {
                 let last = Last { position, publication: publication.clone(), void: None };
                 self.last.insert(publication.subject.clone(), last);
+                if !is_one_chain {
+                    self.by_position.insert(position, publication.subject.clone());
+                }
             }
             (Body::Void(_), Some(last)) => {
                 last.void = Some((position, Arc::new(publication.spanning_from(last.publication.seq))));
@@ -178,11 +190,13 @@ impl Feed {
     }
 
     /// The last values at positions in (`after`, `until`], oldest first.
-    pub(crate) fn last_between(&self, after: u64, until: u64) -> Vec<&Last> {
-        let mut found: Vec<&Last> =
-            self.last.values().filter(|last| last.position > after && last.position <= until).collect();
-        found.sort_unstable_by_key(|last| last.position);
-        found
+    pub(crate) fn last_between(&self, after: u64, until: u64) -> impl Iterator<Item = &Last> {
+        // One chain has one last value, which needs no order.
+        let only = self.is_one_chain().then_some(&self.last).into_iter().flat_map(HashMap::values);
+        let range = (Bound::Excluded(after), Bound::Included(until));
+        let many = (after < until).then(|| self.by_position.range(range)).into_iter().flatten();
+        let many = many.filter_map(|(_, subject)| self.last.get(subject));
+        only.chain(many).filter(move |last| last.position > after && last.position <= until)
     }
 }
 
@@ -224,6 +238,7 @@ impl Feeds {
             waiting: Vec::new(),
             covered: 0,
             last: HashMap::new(),
+            by_position: BTreeMap::new(),
             ring: Ring::new(if keeps { ring_bytes } else { 0 }),
             position: 0,
             seq: 0,
@@ -263,5 +278,58 @@ impl Feeds {
     /// The feed with this very identity, if it still exists.
     pub(crate) fn get_mut(&mut self, id: FeedId) -> Option<&mut Feed> {
         self.slots.get_mut(id.slot as usize).filter(|feed| feed.id == id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use odin_protocol::channel::Channel;
+
+    use super::*;
+    use crate::rules::{Identity, Rules};
+
+    fn feed(channel: &str) -> Feed {
+        let rules = Rules::new(Rules::default_sources(), &["odin.>".to_owned()], &[]).expect("valid rules");
+        let channel = Channel::parse(channel).expect("a channel");
+        let topic = rules.resolve(&channel, &Identity::Anonymous).expect("public");
+        let mut feeds = Feeds::default();
+        let slot = feeds.insert(topic, 1024).id.slot;
+        feeds.remove(slot).expect("inserted")
+    }
+
+    fn publication(token: &str, seq: u64) -> Arc<Publication> {
+        let names = (format!("price:{token}").into(), None);
+        let subject = format!("odin.tokens.{token}.price").into();
+        let body = Body::Value(Bytes::from_static(b"1"));
+        Arc::new(Publication::new(subject, names, Epoch::from_hash(1), (Some(0), seq), 0, body))
+    }
+
+    fn seqs(feed: &Feed, after: u64, until: u64) -> Vec<u64> {
+        feed.last_between(after, until).map(|last| last.publication.seq).collect()
+    }
+
+    #[test]
+    fn gives_each_last_value_once_in_the_order_of_delivery() {
+        let mut feed = feed("price:*");
+        feed.open(Epoch::from_hash(1), 9, vec![publication("A", 7), publication("B", 9), publication("C", 3)]);
+        assert_eq!(seqs(&feed, 0, 3), [3, 7, 9]);
+        feed.publish(publication("A", 11), 0);
+        feed.publish(publication("D", 12), 0);
+        feed.publish(publication("A", 13), 0);
+        assert_eq!(seqs(&feed, 0, 6), [3, 9, 12, 13]);
+        assert_eq!(seqs(&feed, 3, 5), [12], "what is at 6 is not asked for");
+        assert_eq!(seqs(&feed, 6, 6), [0; 0]);
+        feed.open(Epoch::from_hash(2), 1, vec![publication("A", 1)]);
+        assert_eq!(seqs(&feed, 6, 7), [1], "nothing is left of before");
+    }
+
+    #[test]
+    fn keeps_no_index_of_a_single_chain() {
+        let mut feed = feed("price:A");
+        feed.open(Epoch::from_hash(1), 9, vec![publication("A", 7)]);
+        feed.publish(publication("A", 11), 0);
+        assert_eq!((seqs(&feed, 0, 2), seqs(&feed, 0, 1)), (vec![11], vec![]));
+        assert!(feed.by_position.is_empty());
     }
 }

@@ -14,6 +14,7 @@
 //! | `freshness` | audits, positions, and how clients learn that what they have may be old |
 //! | `interest` | what is kept for clients, on the bus and in memory, and let go of |
 //! | `abuse` | hostile handshakes, frames and messages, one test for each attack |
+//! | `wide` | patterns over more subjects than Direct Get reads at once |
 //! | `admin` | probes, metrics, statistics, logs |
 //!
 //! A test waits for an event. Limits in time are there so that a broken gateway fails a test instead of hanging it.
@@ -32,3 +33,4 @@ mod resume;
 mod slow_reader;
 mod subscribe;
 mod support;
+mod wide;

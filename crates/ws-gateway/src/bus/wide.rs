@@ -1,0 +1,309 @@
+//! Patterns over more subjects than Direct Get reads at once: one push consumer for each, shared by
+//! everybody who wants it.
+//!
+//! Such a feed has no core subscription. A [`Task`] of its own reads the snapshot and then follows the
+//! stream by an ordered push consumer; what it says comes by one bounded channel, in order. While the
+//! sequencer is busy the task waits, leaves the consumer's flow control unanswered, and the server
+//! waits too. To shards and clients there is no difference.
+//!
+//! # Why nothing is missing
+//! *W* is a sequence such that every message of the pattern up to W was delivered or is older than the
+//! snapshot. A subject's *have* is the larger of W and the last sequence delivered of it.
+//!
+//! 1. **Snapshot.** One `STREAM.INFO` with the pattern as `subjects_filter` gives the stream's last
+//!    sequence L and, read by the server after it, the list of subjects. So every subject that has a
+//!    message up to L is listed, or has none any more. The last values are read by `multi_last` over
+//!    the listed names, some at a time; each answer says up to which sequence it is true. W is the
+//!    least of L and all of these: up to W every message is a value read or older than one. No answer
+//!    needs to be fresh for this; barriers only see to it that the snapshot is.
+//! 2. **Following.** A consumer with a start sequence of W + 1 and the pattern as filter is sent every
+//!    stored match from there on, in the order of the stream, each with the next consumer sequence.
+//!    The task takes a message only with the next consumer sequence, so what it has taken is a prefix,
+//!    and the sequence of the last is the new W. A number left out, in a message or a heartbeat, ends
+//!    the consumer. What the snapshot had from above W comes again and is dropped by *have*.
+//! 3. **Beginning again.** A consumer that ended, fell silent or was deleted is replaced by one that
+//!    starts at W + 1, which is 2. with a larger W. This is independent of why: a leader killed, a
+//!    reconnect, a slow consumer. The library's ordered consumer is not used because before its first
+//!    message it would start again from the stream's first one, and because it waits longer.
+//! 4. **The stream is the same.** After each creation, and while following, the stream's epoch is
+//!    compared with the one the feed was opened for. The consumer is deleted with its stream, so as
+//!    long as the epoch is found after it was created, it reads the stream that W belongs to.
+//! 5. **Nothing was dropped by the stream before it was read.** A consumer passes over what retention
+//!    has removed, without a word. Limits of age, bytes and messages drop the oldest first, so a
+//!    message was there when it was passed if the first sequence *afterwards* is not above it. The task
+//!    asks for the first sequence every [`task::CHECK`] and compares it with the W of the time before;
+//!    for a limit of messages for each subject see [`backlog`]. What cannot be proven ends in
+//!    [`Word::Lost`]: the feed begins anew, and clients are told.
+//!
+//! W rises on a quiet pattern too. A heartbeat carries the number of the consumer's last message and
+//! the stream sequence it has looked at last; when the task has all up to that number, W is that
+//! sequence. (The tick as a second filter would do as well, but with several filters the server walks
+//! all subjects for each message: measured, 1,500 messages a second instead of many ten thousand.)
+//!
+//! The sequence that precedes each message of its subject, which core messages carry, is here the last
+//! that was delivered of it: by 2. there is none in between.
+//!
+//! # Bounds
+//! Subjects: `limits.pattern_subjects`, at the opening and while live. Messages between a task and the
+//! sequencer: [`WORDS`] batches. On the wire: the server's flow control, 32 MiB for each consumer.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use futures_util::FutureExt;
+use odin_protocol::Epoch;
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
+
+use super::{
+    Bus,
+    feed::Stored,
+    reads::{Done, RETRY},
+    replay::ReadError,
+    source::{Carrier, Proof, SourceId},
+};
+
+mod backlog;
+mod consumer;
+mod link;
+mod snapshot;
+mod task;
+
+pub(super) use link::Link;
+use task::Task;
+
+/// The most subjects that Direct Get reads the last values of in one request.
+const NARROW: usize = 1024;
+
+/// Patterns remembered as wide.
+const REMEMBERED: usize = 256;
+
+/// Batches that may wait for the sequencer, of all wide feeds together.
+const WORDS: usize = 16;
+
+/// A feed that has begun anew because of a loss does not do so again sooner: each time, everybody gets
+/// a snapshot of all its subjects.
+const LEAST_LIFE: Duration = Duration::from_secs(5);
+
+/// What a task says of its feed.
+#[derive(Debug)]
+pub(super) enum Word {
+    /// Last values, some of them.
+    Values(Vec<Stored>),
+    /// Those were all: everything up to here is in them or older.
+    Opened { up_to: u64, subjects: usize },
+    /// The next messages of the stream, in its order, or none. Everything up to `up_to` has come;
+    /// `is_news` when subscribers should know.
+    Live { messages: Vec<Stored>, up_to: u64, is_news: bool },
+    /// Something may have been dropped before it was read.
+    Lost,
+    /// There are more subjects than a pattern may cover.
+    TooWide,
+    /// The stream seems to be another one.
+    OtherStream,
+}
+
+/// What the bus holds for all wide feeds.
+#[derive(Debug)]
+pub(super) struct Wide {
+    link: Arc<Link>,
+    /// Filters that were found to be wide, so that they are not asked about again.
+    known: HashSet<Box<str>>,
+    say: mpsc::Sender<(SourceId, Word)>,
+    /// In order for each feed.
+    pub(super) heard: mpsc::Receiver<(SourceId, Word)>,
+}
+
+impl Wide {
+    pub(super) fn new(link: Link) -> Self {
+        let (say, heard) = mpsc::channel(WORDS);
+        Self { link: Arc::new(link), known: HashSet::new(), say, heard }
+    }
+
+    /// Whether the filter was found to be wide.
+    pub(super) fn knows(&self, filter: &str) -> bool {
+        self.known.contains(filter)
+    }
+
+    fn learn(&mut self, filter: &str) {
+        if self.known.len() >= REMEMBERED
+            && let Some(any) = self.known.iter().next().cloned()
+        {
+            self.known.remove(&any);
+        }
+        self.known.insert(filter.into());
+    }
+}
+
+/// What a source holds of its task. Dropped, it ends the task, and the task its consumer.
+#[derive(Debug, Default)]
+pub(super) struct Following {
+    stop: Option<oneshot::Sender<()>>,
+    /// Subjects and sequences of the snapshot while it comes.
+    snapshot: Vec<Stored>,
+    lost_at: Option<Instant>,
+}
+
+impl Following {
+    /// Ends the task.
+    pub(super) fn stop(&mut self) {
+        self.stop = None;
+        self.snapshot = Vec::new();
+    }
+}
+
+impl Bus {
+    /// Direct Get cannot read all of the pattern at once: a consumer does.
+    pub(super) fn open_wide(&mut self, id: SourceId) {
+        let (Some(epoch), Some(source)) = (self.epoch, self.source(id)) else {
+            return;
+        };
+        // What the core subscription brought is forgotten: the consumer brings it again.
+        source.reopen(id.opening);
+        self.follow(id, epoch, None);
+    }
+
+    /// A live pattern has outgrown Direct Get: from its watermark on, a consumer carries it. What came
+    /// by the core subscription from above the watermark comes again and is dropped.
+    pub(super) fn widen(&mut self, id: SourceId) {
+        let (Some(epoch), Some(source)) = (self.epoch, self.source(id)) else {
+            return;
+        };
+        if source.is_pattern() && source.machine.is_live() && !source.is_wide() {
+            let reached = source.machine.watermark();
+            self.follow(id, epoch, Some(reached));
+            self.prove_wide(Duration::ZERO);
+        }
+    }
+
+    /// Messages may have been lost, or come late: wide feeds are proven again when they have come as
+    /// far as the leader is now.
+    pub(super) fn prove_wide(&mut self, pause: Duration) {
+        let mut sources = Vec::new();
+        for (slot, source) in self.sources.iter_mut().filter(|(_, source)| source.is_wide()) {
+            source.proof = Proof::Asked;
+            sources.push(SourceId { slot, opening: source.opening });
+        }
+        if sources.is_empty() {
+            return;
+        }
+        let replay = self.replay.clone();
+        self.reads.push(
+            async move {
+                tokio::time::sleep(pause).await;
+                Done::WideGoal { sources, goal: replay.barrier().await }
+            }
+            .boxed(),
+        );
+    }
+
+    pub(super) fn on_wide_goal(&mut self, sources: Vec<SourceId>, goal: Result<u64, ReadError>) {
+        match goal {
+            Ok(goal) => sources.into_iter().for_each(|id| self.prove(id, Some(goal))),
+            Err(error) => {
+                tracing::debug!(%error, "cannot say yet how far wide feeds must come");
+                self.prove_wide(snapshot::jittered(RETRY));
+            }
+        }
+    }
+
+    fn follow(&mut self, id: SourceId, epoch: Epoch, reached: Option<u64>) {
+        let source = &mut self.sources[id.slot];
+        let filter = source.topic.subject.clone();
+        if !source.is_wide() {
+            tracing::info!(filter, "the pattern is wide: followed by a consumer");
+            source.carrier = Carrier::Wide(Following::default());
+            self.metrics.wide_feeds.add(1);
+        }
+        let Carrier::Wide(following) = &mut source.carrier else {
+            return;
+        };
+        let (stop, stopped) = oneshot::channel();
+        following.stop();
+        following.stop = Some(stop);
+        let rest = following.lost_at.map_or(Duration::ZERO, |at| LEAST_LIFE.saturating_sub(at.elapsed()));
+        let task = Task::new(
+            (id, filter.clone(), epoch),
+            (self.replay.clone(), self.wide.link.clone()),
+            (self.config.clone(), self.metrics.clone()),
+            self.wide.say.clone(),
+        );
+        self.wide.learn(&filter);
+        tokio::spawn(async move {
+            tokio::time::sleep(rest).await;
+            task.run(reached, stopped).await;
+        });
+    }
+
+    pub(super) fn on_wide(&mut self, id: SourceId, word: Word) {
+        if self.source(id).is_none() {
+            return;
+        }
+        match word {
+            Word::Values(values) => self.on_wide_values(id, values),
+            Word::Opened { up_to, subjects } => self.on_wide_opened(id, up_to, subjects),
+            Word::Live { messages, up_to, is_news } => self.on_wide_live(id, messages, up_to, is_news),
+            Word::Lost => {
+                self.openings += 1;
+                let source = &mut self.sources[id.slot];
+                tracing::warn!(filter = source.topic.subject, "a wide feed begins anew: not all of it can be proven");
+                source.reopen(self.openings);
+                if let Carrier::Wide(following) = &mut source.carrier {
+                    following.lost_at = Some(Instant::now());
+                }
+                self.to_open.push(id.slot);
+            }
+            Word::TooWide => self.refuse(id),
+            Word::OtherStream => self.ask_epoch(),
+        }
+    }
+
+    fn on_wide_values(&mut self, id: SourceId, values: Vec<Stored>) {
+        for message in values {
+            let seen = Stored { payload: None, ..message.clone() };
+            if let Some(publication) = self.publication(id.slot, message) {
+                self.sources[id.slot].remember(&publication);
+            }
+            if let Carrier::Wide(following) = &mut self.sources[id.slot].carrier {
+                following.snapshot.push(seen);
+            }
+        }
+    }
+
+    fn on_wide_opened(&mut self, id: SourceId, up_to: u64, subjects: usize) {
+        let source = &mut self.sources[id.slot];
+        if subjects < NARROW {
+            // The next one to open it may find that it is narrow again.
+            self.wide.known.remove(source.topic.subject.as_str());
+        }
+        let Carrier::Wide(following) = &mut source.carrier else {
+            return;
+        };
+        let snapshot = std::mem::take(&mut following.snapshot);
+        // Nothing was held back: what follows comes behind this.
+        source.machine.opened(up_to, &snapshot, &mut Vec::new());
+        for member in source.members.clone() {
+            self.say_opened(id.slot, member);
+        }
+    }
+
+    fn on_wide_live(&mut self, id: SourceId, messages: Vec<Stored>, up_to: u64, is_news: bool) {
+        for message in messages {
+            self.metrics.live_received.add(1);
+            self.metrics.live_bytes.add(message.size() as u64);
+            let mut steps = std::mem::take(&mut self.steps);
+            self.sources[id.slot].machine.live(message, &mut steps);
+            self.take_steps(id.slot, steps);
+        }
+        let source = &mut self.sources[id.slot];
+        if source.subject_count() > self.config.limits.pattern_subjects {
+            self.refuse(id);
+        } else if is_news {
+            // As an audit that found nothing missing.
+            let mut steps = std::mem::take(&mut self.steps);
+            source.machine.audited(up_to, &[], &mut steps);
+            self.take_steps(id.slot, steps);
+        }
+    }
+}
