@@ -25,7 +25,7 @@ clients, topics, each, rate, seconds, slow, pad = run.LOADS["w4"]
 run.LOADS["none slow"] = (clients, topics, each, rate, seconds, slow.replace("--slow 10", "--slow 0"), pad)
 run.PEERS["all"], run.PEERS["latest"] = peer("all"), peer("latest")
 run.RUN.mkdir(exist_ok=True)
-print("| mode | slow clients | RSS at the end, KiB | per slow client, B | healthy p50, ms | healthy p99, ms | lost | twice | behind | gone | slow: lost | slow: behind |")
+print("| mode | slow clients | largest RSS, KiB | per slow client, B | healthy p50, ms | healthy p99, ms | lost | twice | behind | gone | slow: lost | slow: behind |")
 print("|---|---|---|---|---|---|---|---|---|---|---|---|")
 for repeat in range(int(os.environ.get("REPEATS", "1"))):
     for mode in ("all", "latest"):
@@ -33,12 +33,12 @@ for repeat in range(int(os.environ.get("REPEATS", "1"))):
         for load in ("none slow", "w4"):
             result = run.measure(mode, load)
             healthy, slow_ones, server = result["healthy"], result.get("slow") or {}, result["server"]
-            rss[load] = server["rss_bytes_end"] if "rss_bytes_end" in server else server.get("rss_bytes")
+            rss[load] = server["rss_max_kb"]
             if os.environ.get("RAW"):
                 print(json.dumps(result), file=sys.stderr)
             count = 0 if load == "none slow" else clients // 10
-            grown = "" if not count or rss["none slow"] is None else round((rss["w4"] - rss["none slow"]) / count)
+            grown = "" if not count else round((rss["w4"] - rss["none slow"]) * 1024 / count)
             latency = healthy["latency_us"]
-            print(f"| {mode} | {count} | {rss[load] // 1024 if rss[load] else '?'} | {grown} | {latency['p50'] / 1000:.2f} "
+            print(f"| {mode} | {count} | {rss[load]} | {grown} | {latency['p50'] / 1000:.2f} "
                   f"| {latency['p99'] / 1000:.2f} | {healthy['lost']} | {healthy['dup']} | {healthy['behind']} "
                   f"| {result['disconnects']} | {slow_ones.get('lost', '')} | {slow_ones.get('behind', '')} |", flush=True)

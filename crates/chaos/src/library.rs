@@ -46,7 +46,7 @@ impl LibraryClient {
                 match event {
                     Event::Connected(_) => history.note(Record::Connected { gateway: 0 }),
                     Event::Reconnecting { .. } => history.note(Record::Parted),
-                    Event::Subscribed { channel, mode, recovered, reason } => {
+                    Event::Subscribed { channel, mode, recovered, reason, .. } => {
                         let resumes = !has_begun.insert(channel.clone()) && reason.is_some();
                         history.note(Record::Subscribed { channel, mode, resumes, recovered, reason });
                     }

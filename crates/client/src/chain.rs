@@ -11,8 +11,10 @@ use odin_protocol::{Cursor, Epoch, UpdateHead};
 pub enum Verdict {
     /// It continues the chain, or starts one.
     Next,
-    /// It lies within what is accounted for: to be dropped.
-    Duplicate,
+    /// It came before, as it may where a subscription begins or is resumed: to be dropped.
+    Overlap,
+    /// It came before, or was announced as left out, and no overlap excuses it: to be dropped.
+    Repeated,
     /// It is new, but publications with `after < seq <= until` did not come and nobody announced that.
     Jumped {
         /// Last sequence accounted for.
@@ -28,12 +30,14 @@ pub struct Chain {
     epoch: Epoch,
     /// Everything up to here was delivered or announced as left out.
     last: u64,
-    /// The last update delivered.
-    delivered: Cursor,
+    /// The last update delivered, as a position; none once the gateway has named a newer one.
+    position: Option<Cursor>,
     /// Whether the next update begins the chain anew: there is nothing to compare it with.
     is_open: bool,
     /// Whether even its sequence cannot be compared: the stream was rolled back.
     is_forgotten: bool,
+    /// Whether the overlap of the last begin is over: something new has come since.
+    is_settled: bool,
 }
 
 impl Chain {
@@ -42,9 +46,10 @@ impl Chain {
         Chain {
             epoch: head.epoch,
             last: head.seq,
-            delivered: Cursor { epoch: head.epoch, seq: head.seq, ts_ms: head.ts_ms },
+            position: Some(Cursor { epoch: head.epoch, seq: head.seq, ts_ms: head.ts_ms }),
             is_open: false,
             is_forgotten: false,
+            is_settled: true,
         }
     }
 
@@ -56,7 +61,7 @@ impl Chain {
             return Verdict::Next;
         }
         if head.seq <= last {
-            return Verdict::Duplicate;
+            return if self.is_settled { Verdict::Repeated } else { Verdict::Overlap };
         }
         let is_start = self.is_open || head.snapshot;
         *self = Chain::start(head);
@@ -71,19 +76,33 @@ impl Chain {
         self.last = self.last.max(until);
     }
 
-    /// The subscription begins anew: the next update may be any later one.
+    /// A subscription that covers the chain goes on: what came before may come again.
+    pub fn resume(&mut self) {
+        self.is_settled = false;
+    }
+
+    /// A subscription that covers the chain begins anew: the next update may be any later one.
     pub fn open(&mut self) {
+        self.is_settled = false;
         self.is_open = true;
     }
 
     /// The stream was rolled back or is another one: the next update may be any.
     pub fn forget(&mut self) {
         self.is_forgotten = true;
+        self.position = None;
     }
 
-    /// The position of the last update; none while it is not the end of what is accounted for.
-    pub fn cursor(&self) -> Option<Cursor> {
-        (self.delivered.seq == self.last && !self.is_forgotten).then_some(self.delivered)
+    /// The gateway has named a position. It counts more than the last update unless it is known to lie before it: a
+    /// checkpoint may be that of a slower channel. One of another form cannot be compared, and came later.
+    pub fn supersede(&mut self, named: Option<Cursor>) {
+        let is_before = |last: &Cursor| named.is_some_and(|named| named.epoch == last.epoch && named.seq < last.seq);
+        self.position = self.position.filter(is_before);
+    }
+
+    /// The last update, if nothing newer is known to come back to.
+    pub fn position(&self) -> Option<Cursor> {
+        self.position
     }
 }
 
@@ -115,7 +134,7 @@ mod tests {
         assert_eq!(chain.accept(&link(4, 9)), Verdict::Next);
         assert_eq!(chain.accept(&link(9, 10)), Verdict::Next);
         let position = Cursor { epoch: Epoch::from_hash(1), seq: 10, ts_ms: 1_010 };
-        assert_eq!(chain.cursor(), Some(position));
+        assert_eq!(chain.position(), Some(position));
     }
 
     #[test]
@@ -130,8 +149,14 @@ mod tests {
         let mut chain = Chain::start(&snapshot(4));
         chain.accept(&link(4, 9));
         for again in [link(4, 9), snapshot(9), link(0, 4)] {
-            assert_eq!(chain.accept(&again), Verdict::Duplicate);
+            assert_eq!(chain.accept(&again), Verdict::Repeated);
         }
+        chain.resume();
+        for again in [link(0, 4), link(4, 9)] {
+            assert_eq!(chain.accept(&again), Verdict::Overlap);
+        }
+        assert_eq!(chain.accept(&link(9, 10)), Verdict::Next);
+        assert_eq!(chain.accept(&link(4, 9)), Verdict::Repeated, "the overlap was over");
     }
 
     #[test]
@@ -151,16 +176,34 @@ mod tests {
     fn takes_an_announced_gap_as_accounted_for_but_not_as_a_position() {
         let mut chain = Chain::start(&snapshot(4));
         chain.leave_out(20);
-        assert_eq!(chain.cursor(), None);
+        chain.leave_out(12);
+        assert_eq!(chain.position().map(|cursor| cursor.seq), Some(4));
+        assert_eq!(chain.accept(&link(9, 10)), Verdict::Repeated, "it was said not to come");
         assert_eq!(chain.accept(&link(18, 25)), Verdict::Next);
-        assert_eq!(chain.cursor().map(|cursor| cursor.seq), Some(25));
+        assert_eq!(chain.position().map(|cursor| cursor.seq), Some(25));
+    }
+
+    #[test]
+    fn a_position_the_gateway_has_named_holds_until_the_next_update() {
+        let mut chain = Chain::start(&snapshot(4));
+        let at = |seq| Some(Cursor { epoch: Epoch::from_hash(1), seq, ts_ms: 0 });
+        chain.supersede(at(3));
+        assert_eq!(chain.position().map(|cursor| cursor.seq), Some(4), "it lay before it");
+        for newer in [at(4), at(5), None] {
+            let mut chain = chain;
+            chain.supersede(newer);
+            assert_eq!(chain.position(), None);
+        }
+        chain.supersede(None);
+        assert_eq!(chain.accept(&link(4, 9)), Verdict::Next);
+        assert_eq!(chain.position().map(|cursor| cursor.seq), Some(9));
     }
 
     #[test]
     fn an_open_chain_takes_any_later_update_and_no_earlier_one() {
         let mut chain = Chain::start(&snapshot(4));
         chain.open();
-        assert_eq!(chain.accept(&snapshot(4)), Verdict::Duplicate);
+        assert_eq!(chain.accept(&snapshot(4)), Verdict::Overlap);
         assert_eq!(chain.accept(&link(9, 10)), Verdict::Next);
         assert_eq!(chain.accept(&link(12, 13)), Verdict::Jumped { after: 10, until: 12 });
     }
@@ -170,14 +213,14 @@ mod tests {
         let mut chain = Chain::start(&snapshot(400));
         let other = UpdateHead { epoch: Epoch::from_hash(2), ..link(2, 3) };
         assert_eq!(chain.accept(&other), Verdict::Next);
-        assert_eq!(chain.cursor().map(|cursor| cursor.seq), Some(3));
+        assert_eq!(chain.position().map(|cursor| cursor.seq), Some(3));
     }
 
     #[test]
     fn accepts_a_lower_sequence_after_a_rollback() {
         let mut chain = Chain::start(&snapshot(400));
         chain.forget();
-        assert_eq!(chain.cursor(), None);
+        assert_eq!(chain.position(), None);
         assert_eq!(chain.accept(&link(300, 350)), Verdict::Next);
         assert_eq!(chain.accept(&link(350, 351)), Verdict::Next);
     }
@@ -203,7 +246,7 @@ mod tests {
             for (index, head) in stored.iter().enumerate().skip(1) {
                 prop_assert_eq!(chain.accept(head), Verdict::Next);
                 for again in repeats.iter().filter(|again| **again <= index) {
-                    prop_assert_eq!(chain.accept(&stored[*again]), Verdict::Duplicate);
+                    prop_assert_eq!(chain.accept(&stored[*again]), Verdict::Repeated);
                 }
             }
         }
@@ -222,7 +265,7 @@ mod tests {
             let mut holes: Vec<(u64, u64)> = Vec::new();
             for head in rest {
                 match chain.accept(head) {
-                    Verdict::Duplicate => continue,
+                    Verdict::Overlap | Verdict::Repeated => continue,
                     Verdict::Next => {}
                     Verdict::Jumped { after, until } => holes.push((after, until)),
                 }

@@ -5,12 +5,14 @@
 
 use std::collections::HashMap;
 
-use odin_protocol::{Channel, Cursor, Mode, ResumeFailure, UpdateHead};
+use odin_protocol::{Channel, Cursor, Mode, ResumeFailure, UpdateHead, cursor::MAX_CURSOR_BYTES};
 
 use crate::chain::{Chain, Verdict};
 
 /// Most chains kept. Updates of further ones are delivered unchecked: a gateway cannot fill the client's memory.
 pub const MAX_CHAINS: usize = 262_144;
+/// Longest key of an update, in bytes. A longer one breaks the protocol, and is not kept.
+pub const MAX_KEY_BYTES: usize = 256;
 
 /// What to do with an update.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,9 +28,11 @@ pub enum Judgement {
         /// Last sequence that is missing.
         until: u64,
     },
-    /// Drop it: it was delivered before.
-    Duplicate,
-    /// Drop it: no subscription covers its channel.
+    /// Drop it: it was delivered before, as it may be where a subscription begins or is resumed.
+    Overlap,
+    /// Drop it: it was delivered before, or announced as left out, and nothing excuses that.
+    Repeated,
+    /// Drop it: no subscription covers its channel, or its key is too long to be one.
     Stray,
 }
 
@@ -36,7 +40,7 @@ pub enum Judgement {
 #[derive(Debug)]
 struct Track {
     mode: Mode,
-    /// Where to come back to, if no chain says better; as the gateway wrote it.
+    /// The last position the gateway named, as it wrote it; an update of an exact channel after it counts more.
     position: Option<String>,
     /// Confirmed on this connection.
     is_confirmed: bool,
@@ -71,7 +75,8 @@ pub struct CursorMap {
 }
 
 impl CursorMap {
-    /// `subscribed`: a subscription begins or continues.
+    /// `subscribed`: a subscription begins or continues. Says whether it had begun before and does not continue: then
+    /// publications may be missing.
     pub fn begin(
         &mut self,
         channel: &Channel,
@@ -79,7 +84,9 @@ impl CursorMap {
         recovered: bool,
         reason: Option<ResumeFailure>,
         position: Option<String>,
-    ) {
+    ) -> bool {
+        let is_renumbered = matches!(reason, Some(ResumeFailure::EpochChanged | ResumeFailure::RolledBack));
+        let is_known = self.tracks.contains_key(channel);
         let track = self.tracks.entry(channel.clone()).or_insert_with(|| Track {
             mode,
             position: None,
@@ -88,23 +95,35 @@ impl CursorMap {
         });
         track.mode = mode;
         track.is_confirmed = true;
-        if position.is_some() {
+        // In mode `latest` nothing is lost by beginning again, but the snapshot that follows would be, if the connection
+        // ended before it has come: a resume brings none. The next checkpoint is behind it.
+        let has_snapshot = !recovered && mode == Mode::Latest;
+        let position = position.filter(|position| is_cursor(position) && !has_snapshot);
+        let told = position.as_ref().map(|position| position.parse::<Cursor>().ok());
+        if is_renumbered {
+            // nobody comes back to a stream that is gone, nor does a channel that begins under its pattern
+            for (_, other) in self.tracks.iter_mut().filter(|(name, _)| *name == channel || channel.matches(name)) {
+                other.position.clone_from(&position);
+            }
+        } else if told.is_some() {
             track.position = position;
         }
-        let is_renumbered = matches!(reason, Some(ResumeFailure::EpochChanged | ResumeFailure::RolledBack));
         for (name, line) in covered_mut(&mut self.lines, channel) {
             line.mode = mode_of(&self.tracks, name).unwrap_or(mode);
-            if recovered {
-                continue;
-            }
             for chain in line.chains_mut() {
-                if is_renumbered {
+                if recovered {
+                    chain.resume();
+                } else if is_renumbered {
                     chain.forget();
                 } else {
                     chain.open();
                 }
             }
+            if let (Some(told), Some(chain)) = (told, line.chain.as_mut().filter(|_| name == channel)) {
+                chain.supersede(told);
+            }
         }
+        !recovered && (is_known || reason.is_some())
     }
 
     /// The subscription has ended: chains that no other one covers are forgotten.
@@ -132,6 +151,9 @@ impl CursorMap {
 
     /// `update`: decides about it and moves its chain on.
     pub fn update(&mut self, head: &UpdateHead<'_>) -> Judgement {
+        if head.key.is_some_and(|key| key.len() > MAX_KEY_BYTES) {
+            return Judgement::Stray;
+        }
         if !self.lines.contains_key(head.channel) {
             let Some((channel, mode)) = self.wanted(head.channel) else {
                 return Judgement::Stray;
@@ -152,13 +174,17 @@ impl CursorMap {
         };
         match chain.accept(head) {
             Verdict::Next => Judgement::Deliver,
-            Verdict::Duplicate => Judgement::Duplicate,
+            Verdict::Overlap => Judgement::Overlap,
+            Verdict::Repeated => Judgement::Repeated,
             Verdict::Jumped { .. } if line.mode == Mode::Latest => Judgement::Merged,
             Verdict::Jumped { after, until } => Judgement::Missing { after, until },
         }
     }
 
     fn start(&mut self, head: &UpdateHead<'_>) {
+        if let (Some(_), Some(track)) = (head.key, self.tracks.get_mut(head.channel)) {
+            track.is_wide = true;
+        }
         if self.chains >= MAX_CHAINS {
             return;
         }
@@ -168,15 +194,13 @@ impl CursorMap {
             None => line.chain = Some(Chain::start(head)),
             Some(key) => {
                 line.keyed.insert(key.into(), Chain::start(head));
-                if let Some(track) = self.tracks.get_mut(head.channel) {
-                    track.is_wide = true;
-                }
             }
         }
     }
 
-    /// `gap`: publications of a channel, or of all channels of a pattern, up to `until` were left out.
-    pub fn gap(&mut self, channel: &Channel, key: Option<&str>, until: u64) {
+    /// `gap`: publications of a channel, or of all channels of a pattern, up to `until` were left out. False if no
+    /// subscription has to do with it.
+    pub fn gap(&mut self, channel: &Channel, key: Option<&str>, until: u64) -> bool {
         for (_, line) in covered_mut(&mut self.lines, channel) {
             match key {
                 Some(key) => {
@@ -187,26 +211,32 @@ impl CursorMap {
                 None => line.chains_mut().for_each(|chain| chain.leave_out(until)),
             }
         }
+        self.tracks.contains_key(channel) || mode_of(&self.tracks, channel).is_some()
     }
 
-    /// `checkpoint`: every subscription confirmed on this connection has everything up to this position.
-    pub fn checkpoint(&mut self, position: &str) {
-        for track in self.tracks.values_mut().filter(|track| track.is_confirmed) {
-            track.position = Some(position.to_owned());
+    /// `checkpoint`: every subscription confirmed on this connection has everything up to this position. False if it
+    /// is no cursor.
+    pub fn checkpoint(&mut self, position: &str) -> bool {
+        if !is_cursor(position) {
+            return false;
         }
+        let told = position.parse().ok();
+        for (channel, track) in self.tracks.iter_mut().filter(|(_, track)| track.is_confirmed) {
+            track.position = Some(position.to_owned());
+            if let Some(chain) = self.lines.get_mut(channel).and_then(|line| line.chain.as_mut()) {
+                chain.supersede(told);
+            }
+        }
+        true
     }
 
-    /// The `since` with which the subscription would continue without loss.
+    /// The `since` with which the subscription would continue without loss: of an exact channel the last update or the
+    /// last position the gateway named, whichever is further; of several chains always the latter.
     pub fn since(&self, channel: &Channel) -> Option<String> {
         let track = self.tracks.get(channel)?;
-        let chain = self.lines.get(channel).and_then(|line| line.chain.as_ref());
-        let last = chain.and_then(Chain::cursor).filter(|_| !track.is_wide);
-        let Some(last) = last else { return track.position.clone() };
-        // A checkpoint may be further than the channel's last update, and then spares the gateway a look back.
-        match track.position.as_ref().map(|position| position.parse::<Cursor>()) {
-            Some(Ok(position)) if position.epoch == last.epoch && position.seq >= last.seq => track.position.clone(),
-            _ => Some(last.to_string()),
-        }
+        let line = self.lines.get(channel).filter(|_| !track.is_wide);
+        let last = line.and_then(|line| line.chain.as_ref()).and_then(Chain::position);
+        last.map_or_else(|| track.position.clone(), |last| Some(last.to_string()))
     }
 
     /// Chains kept.
@@ -220,6 +250,11 @@ impl CursorMap {
         let mode = mode_of(&self.tracks, &channel)?;
         Some((channel, mode))
     }
+}
+
+/// Whether a gateway would take it back. Its form is the gateway's affair.
+fn is_cursor(text: &str) -> bool {
+    (1..=MAX_CURSOR_BYTES).contains(&text.len())
 }
 
 /// The mode of a concrete channel: `all` if any subscription that covers it says so.
@@ -245,6 +280,9 @@ fn covered_mut<'a>(
     one.chain(all.filter(|(name, _)| channel.matches(name)))
 }
 
+#[cfg(test)]
+#[path = "cursor_map/model.rs"]
+mod model;
 #[cfg(test)]
 #[path = "cursor_map/tests.rs"]
 mod tests;

@@ -31,8 +31,13 @@ pub enum Event {
         mode: Mode,
         /// Whether everything after the position of before follows.
         recovered: bool,
-        /// Why not, if that was asked for. In mode `all` publications may then be missing.
+        /// Why not, if that was asked for.
         reason: Option<ResumeFailure>,
+        /// Whether it had begun before and does not continue, by the reason above or because the gateway began it
+        /// anew by itself. In mode `all` publications may then be missing without a gap.
+        is_anew: bool,
+        /// The position to come back to, as of now: see [`Event::Checkpoint`].
+        cursor: Option<String>,
     },
     /// A subscription has ended, by request or by the gateway. Nothing of it follows.
     Unsubscribed {
@@ -43,7 +48,26 @@ pub enum Event {
     Update(Update),
     /// Publications are missing.
     Gap(Gap),
-    /// Values may be old from now on; what is missed meanwhile comes before [`Event::Live`].
+    /// The gateway sent something for the second time, or after saying that it would not come. It was dropped.
+    Repeated {
+        /// The concrete channel.
+        channel: String,
+        /// The chain of the channel.
+        key: Option<String>,
+        /// Its sequence.
+        seq: u64,
+    },
+    /// Everything up to this position has been delivered before this event, of every subscription confirmed on this
+    /// connection: a program that keeps it can continue from here another time, see
+    /// [`Subscription::with_since`](crate::Subscription::with_since). A [`CursorMap`](crate::cursor_map::CursorMap)
+    /// works out the position of each subscription from the events.
+    Checkpoint {
+        /// As the gateway wrote it.
+        cursor: String,
+    },
+    /// Values may be old from now on; what is missed meanwhile comes before [`Event::Live`]. It ends with the
+    /// connection too, and with the [`Event::Subscribed`] of its channel: [`Freshness`](crate::Freshness) keeps
+    /// account.
     Stale {
         /// As subscribed; `None`: all.
         channel: Option<String>,

@@ -5,26 +5,23 @@
 //! messages, events and plans. The task in `task.rs` carries them out.
 
 mod link;
+mod receive;
 mod wanted;
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use odin_protocol::{
-    Channel, ClientMessage, ConnectionStatus, ErrorMessage, Mode, Reconnect, RequestId, ResumeFailure, ServerMessage,
-    SystemState, Update,
-};
+use odin_protocol::{Channel, ClientMessage, Reconnect, RequestId};
 use rand::{SeedableRng, rngs::StdRng};
 use tokio::time::Instant;
 
 use crate::{
     backoff::Backoff,
-    cursor_map::{CursorMap, Judgement},
-    event::{Connected, Event, Gap, Refusal},
+    cursor_map::CursorMap,
+    event::Event,
     options::{Options, Subscription},
     parting::{Parting, Plan},
     stats::Stats,
-    text::printable,
 };
 use link::{Due, Link};
 use wanted::Wanted;
@@ -103,21 +100,33 @@ impl Session {
     }
 
     pub(crate) fn subscribe(&mut self, subscription: Subscription) {
+        if self.wanted.differs(&subscription) {
+            // a gateway keeps the options of what is subscribed already
+            self.leave(&subscription.channel);
+        }
         self.wanted.add(subscription);
     }
 
     pub(crate) fn unsubscribe(&mut self, channel: Channel, events: &mut VecDeque<Event>) {
-        let was_asked = self.wanted.remove(&channel) == Some(true);
-        self.cursors.end(&channel);
-        if was_asked && matches!(self.phase, Phase::Live(_)) {
-            self.next_id += 1;
-            let id = Some(RequestId::Number(self.next_id));
-            let channels = vec![channel.as_str().to_owned()];
-            self.outgoing.push_back(ClientMessage::Unsubscribe { id, channels });
+        if self.leave(&channel) {
             self.leaving.push(channel);
         } else {
             events.push_back(Event::Unsubscribed { channel: channel.as_str().to_owned() });
         }
+    }
+
+    /// Ends a subscription; says whether the gateway has to answer.
+    fn leave(&mut self, channel: &Channel) -> bool {
+        let was_asked = self.wanted.remove(channel) == Some(true);
+        self.cursors.end(channel);
+        if !was_asked || !self.is_live() {
+            return false;
+        }
+        self.next_id += 1;
+        let id = Some(RequestId::Number(self.next_id));
+        let channels = vec![channel.as_str().to_owned()];
+        self.outgoing.push_back(ClientMessage::Unsubscribe { id, channels });
+        true
     }
 
     /// A connection is open; the gateway is to say hello within the connect timeout.
@@ -169,161 +178,6 @@ impl Session {
         }
     }
 
-    /// A message of the gateway.
-    pub(crate) fn receive(&mut self, now: Instant, message: ServerMessage, events: &mut VecDeque<Event>) {
-        self.stats.messages += 1;
-        match message {
-            ServerMessage::Update(update) => self.update(update, events),
-            ServerMessage::Status(status) => self.greeted(now, status, events),
-            ServerMessage::Subscribed { id, channel, mode, recovered, reason, cursor } => {
-                let answer = Answer { mode, recovered, reason, cursor };
-                self.subscribed(id.as_ref(), channel, answer, events);
-            }
-            ServerMessage::Unsubscribed { id, channel } => self.unsubscribed(id.is_none(), channel, events),
-            ServerMessage::Gap { channel, key, after, until, reason } => {
-                self.stats.gaps += 1;
-                if let Ok(channel) = Channel::parse(&channel) {
-                    self.cursors.gap(&channel, key.as_deref(), until);
-                }
-                events.push_back(Event::Gap(Gap { channel, key, after, until, announced: Some(reason) }));
-            }
-            ServerMessage::Checkpoint { cursor } => self.cursors.checkpoint(&cursor),
-            ServerMessage::Stale { channel, reason, since } => {
-                events.push_back(Event::Stale { channel, reason, since_ms: since });
-            }
-            ServerMessage::Live { channel } => events.push_back(Event::Live { channel }),
-            ServerMessage::System { status, reconnect_in_ms, message, .. } => {
-                let message = message.map(|text| printable(&text).into_owned());
-                self.system(now, status, reconnect_in_ms.map(Duration::from_millis), message, events);
-            }
-            ServerMessage::Pong { id: Some(RequestId::Number(id)), .. } => self.pong(now, id, events),
-            ServerMessage::Error(error) => self.refused(now, error, events),
-            _ => self.stats.unknown += 1,
-        }
-    }
-
-    fn greeted(&mut self, now: Instant, status: ConnectionStatus, events: &mut VecDeque<Event>) {
-        if !matches!(self.phase, Phase::Greeting) {
-            return;
-        }
-        self.phase = Phase::Live(Link::new(now, &status, self.ping_interval));
-        self.fruitless = 0;
-        self.wanted.start_over();
-        let url = self.urls[self.url].clone();
-        events.push_back(Event::Connected(Connected { url, status, reconnects: self.stats.connections }));
-        self.stats.connections += 1;
-    }
-
-    fn update(&mut self, update: Update, events: &mut VecDeque<Event>) {
-        match self.cursors.update(&update.head()) {
-            Judgement::Duplicate => {
-                self.stats.duplicates += 1;
-                return;
-            }
-            Judgement::Stray => {
-                self.stats.strays += 1;
-                return;
-            }
-            Judgement::Deliver => {}
-            Judgement::Merged => self.stats.merged += 1,
-            Judgement::Missing { after, until } => {
-                self.stats.violations += 1;
-                let (channel, key) = (update.channel.clone(), update.key.clone());
-                events.push_back(Event::Gap(Gap { channel, key, after, until, announced: None }));
-            }
-        }
-        self.stats.updates += 1;
-        self.stats.snapshots += u64::from(update.snapshot);
-        events.push_back(Event::Update(update));
-    }
-
-    fn subscribed(&mut self, id: Option<&RequestId>, name: String, answer: Answer, events: &mut VecDeque<Event>) {
-        let Ok(channel) = Channel::parse(&name) else { return };
-        if !self.wanted.confirm(&channel, id.and_then(number)) {
-            // unsubscribed meanwhile: its updates are dropped
-            return;
-        }
-        let Answer { mode, recovered, reason, cursor } = answer;
-        self.cursors.begin(&channel, mode, recovered, reason, cursor);
-        self.stats.recovered += u64::from(recovered);
-        self.stats.not_recovered += u64::from(reason.is_some());
-        events.push_back(Event::Subscribed { channel: name, mode, recovered, reason });
-    }
-
-    fn unsubscribed(&mut self, is_by_gateway: bool, name: String, events: &mut VecDeque<Event>) {
-        let Ok(channel) = Channel::parse(&name) else { return };
-        if is_by_gateway {
-            self.wanted.remove(&channel);
-            self.cursors.end(&channel);
-        } else if let Some(at) = self.leaving.iter().position(|leaving| *leaving == channel) {
-            self.leaving.swap_remove(at);
-        } else {
-            return;
-        }
-        events.push_back(Event::Unsubscribed { channel: name });
-    }
-
-    fn system(
-        &mut self,
-        now: Instant,
-        status: SystemState,
-        within: Option<Duration>,
-        message: Option<String>,
-        events: &mut VecDeque<Event>,
-    ) {
-        match status {
-            SystemState::Draining => {
-                if let (Phase::Live(link), Some(within)) = (&mut self.phase, within) {
-                    link.draining(now, within);
-                }
-                events.push_back(Event::Draining { within, message });
-            }
-            _ => {
-                let message = message.unwrap_or_else(|| status.as_str().to_owned());
-                events.push_back(Event::Notice { message });
-            }
-        }
-    }
-
-    fn pong(&mut self, now: Instant, id: u64, events: &mut VecDeque<Event>) {
-        let Phase::Live(link) = &mut self.phase else { return };
-        if let Some(round_trip) = link.answered(now, id) {
-            self.stats.round_trip = Some(round_trip);
-            events.push_back(Event::RoundTrip(round_trip));
-        }
-    }
-
-    fn refused(&mut self, now: Instant, error: ErrorMessage, events: &mut VecDeque<Event>) {
-        self.stats.errors += 1;
-        let id = error.id.as_ref().and_then(number);
-        if let (Phase::Live(link), Some(id)) = (&mut self.phase, id) {
-            // a refused ping is answered, but measures nothing
-            link.answered(now, id);
-        }
-        let may_retry = error.code.retry();
-        let at_least = Duration::from_millis(error.retry_after_ms.unwrap_or_default());
-        let mut retry_after = None;
-        for channel in self.wanted.refused(id, error.channel.as_deref()) {
-            if may_retry {
-                let random = &mut self.random;
-                self.wanted.postpone(&channel, |backoff| {
-                    let wait = at_least.saturating_add(backoff.draw(random));
-                    retry_after = Some(retry_after.map_or(wait, |other: Duration| other.min(wait)));
-                    now + wait
-                });
-            } else {
-                self.wanted.remove(&channel);
-                self.cursors.end(&channel);
-            }
-        }
-        events.push_back(Event::Error(Refusal {
-            code: error.code,
-            message: printable(&error.message).into_owned(),
-            channel: error.channel.map(|channel| printable(&channel).into_owned()),
-            retry_after,
-        }));
-    }
-
     /// There is no connection any more, or there was none to be had.
     pub(crate) fn parted(&mut self, now: Instant, why: Parting, events: &mut VecDeque<Event>) -> Plan {
         let lived = match &self.phase {
@@ -371,22 +225,6 @@ impl Session {
     /// Whether the gateway has said hello.
     pub(crate) fn is_live(&self) -> bool {
         matches!(self.phase, Phase::Live(_))
-    }
-}
-
-/// What `subscribed` says.
-#[derive(Debug)]
-struct Answer {
-    mode: Mode,
-    recovered: bool,
-    reason: Option<ResumeFailure>,
-    cursor: Option<String>,
-}
-
-fn number(id: &RequestId) -> Option<u64> {
-    match id {
-        RequestId::Number(number) => Some(*number),
-        RequestId::Text(_) => None,
     }
 }
 

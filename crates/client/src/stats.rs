@@ -20,18 +20,22 @@ pub struct Stats {
     pub snapshots: u64,
     /// Of them, those that have publications merged into them, as mode `latest` allows.
     pub merged: u64,
-    /// Updates dropped because they came before: overlaps of a resume or of subscriptions.
+    /// Updates dropped because they came before, as they may where a subscription begins or is resumed.
     pub duplicates: u64,
     /// Updates dropped because nothing covers their channel, as may happen after `unsubscribe`.
     pub strays: u64,
     /// Gaps the gateway announced.
     pub gaps: u64,
-    /// Gaps it did not announce: a broken promise.
+    /// Promises the gateway broke: gaps it did not announce, and updates it repeated.
     pub violations: u64,
+    /// Of them, updates dropped because they came before, and not within an overlap.
+    pub repeats: u64,
     /// Subscriptions that went on without a loss after a reconnect.
     pub recovered: u64,
-    /// Subscriptions that could not.
+    /// Subscriptions that did not: they began anew, whoever asked for that.
     pub not_recovered: u64,
+    /// Positions the gateway has named.
+    pub checkpoints: u64,
     /// Requests refused.
     pub errors: u64,
     /// Messages of a type this client does not know.

@@ -1,6 +1,9 @@
-use odin_protocol::{CloseCode, Codec, ErrorCode};
+use odin_protocol::{CloseCode, Codec, ErrorCode, ServerMessage};
 
 use super::*;
+use crate::event::Refusal;
+
+mod resume;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -108,71 +111,6 @@ fn asks_once_for_a_channel_that_is_wished_for_twice() {
     bench.subscribed("price:BTC", LIVE);
     bench.wish("price:BTC");
     assert!(bench.said().is_empty());
-}
-
-#[test]
-fn resumes_where_each_subscription_stopped() {
-    let mut bench = Bench::connected();
-    bench.wish("price:*");
-    bench.wish("volume:BTC");
-    bench.said();
-    bench.subscribed("price:*", LIVE);
-    bench.subscribed("volume:BTC", LIVE);
-    bench.update("price:BTC", 0, 5);
-    bench.update("volume:BTC", 0, 6);
-    bench.hear(r#"{"type":"checkpoint","cursor":"1.k3j9x2m4.4.4"}"#);
-    bench.parted(1012);
-    bench.connect();
-    assert_eq!(
-        bench.said(),
-        [
-            r#"{"type":"subscribe","id":2,"channels":[{"channel":"price:*","since":"1.k3j9x2m4.4.4"},{"channel":"volume:BTC","since":"1.k3j9x2m4.6.6"}]}"#
-        ]
-    );
-    bench.subscribed("price:*", RECOVERED);
-    bench.update("price:BTC", 0, 5);
-    bench.update("price:BTC", 5, 9);
-    let stats = bench.session.stats();
-    assert_eq!((stats.updates, stats.duplicates, stats.recovered, stats.violations), (3, 1, 1, 0));
-}
-
-#[test]
-fn uses_the_cursor_it_was_given_once() {
-    let mut bench = Bench::connected();
-    let subscription = Subscription::new("signals:all").expect("valid").with_since("1.k3j9x2m4.77.1").expect("valid");
-    bench.session.subscribe(subscription);
-    assert!(bench.said()[0].contains(r#""since":"1.k3j9x2m4.77.1""#));
-    bench.subscribed("signals:all", r#","mode":"all","recovered":true,"cursor":"1.k3j9x2m4.80.1""#);
-    bench.parted(1012);
-    bench.connect();
-    assert!(bench.said()[0].contains(r#""since":"1.k3j9x2m4.80.1""#));
-}
-
-#[test]
-fn reports_a_hole_that_nobody_announced_before_the_update_behind_it() {
-    let mut bench = Bench::connected();
-    bench.wish("price:BTC");
-    bench.said();
-    bench.subscribed("price:BTC", LIVE);
-    bench.update("price:BTC", 0, 5);
-    bench.events.clear();
-    bench.update("price:BTC", 8, 9);
-    let Some(Event::Gap(gap)) = bench.events.pop_front() else { panic!("no gap") };
-    assert_eq!((gap.after, gap.until, gap.announced), (5, 8, None));
-    assert!(matches!(bench.events.pop_front(), Some(Event::Update(update)) if update.seq == 9));
-    assert_eq!(bench.session.stats().violations, 1);
-}
-
-#[test]
-fn an_announced_gap_is_no_violation() {
-    let mut bench = Bench::connected();
-    bench.wish("price:BTC");
-    bench.said();
-    bench.subscribed("price:BTC", LIVE);
-    bench.update("price:BTC", 0, 5);
-    bench.hear(r#"{"type":"gap","channel":"price:BTC","after":5,"until":8,"reason":"retention"}"#);
-    bench.update("price:BTC", 8, 9);
-    assert_eq!((bench.session.stats().gaps, bench.session.stats().violations), (1, 0));
 }
 
 #[test]

@@ -27,6 +27,20 @@ enum Step {
     Later(Instant),
 }
 
+/// What a `subscribed` is.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Confirmed {
+    /// The answer to the last request.
+    Answer {
+        /// The cursor the application had given, the first time.
+        since: Option<String>,
+    },
+    /// The gateway began the subscription anew by itself.
+    Anew,
+    /// Of no meaning here.
+    Nothing,
+}
+
 #[derive(Debug)]
 struct Wish {
     mode: Option<Mode>,
@@ -56,12 +70,18 @@ impl Wanted {
         self.wishes.is_empty()
     }
 
-    /// Wishes for a subscription. One that exists with the same options is left alone.
+    /// Whether a subscription to the same channel exists, and its options are others.
+    pub(super) fn differs(&self, Subscription { channel, mode, since }: &Subscription) -> bool {
+        self.wishes.get(channel).is_some_and(|wish| wish.mode != *mode || since.is_some())
+    }
+
+    pub(super) fn contains(&self, channel: &Channel) -> bool {
+        self.wishes.contains_key(channel)
+    }
+
+    /// Wishes for a subscription. One that exists is left alone.
     pub(super) fn add(&mut self, Subscription { channel, mode, since }: Subscription) {
-        if let Some(wish) = self.wishes.get(&channel)
-            && wish.mode == mode
-            && since.is_none()
-        {
+        if self.wishes.contains_key(&channel) {
             return;
         }
         let wish = Wish { mode, since, step: Step::Due, retry: self.retry };
@@ -132,16 +152,19 @@ impl Wanted {
         (!channels.is_empty()).then_some(ClientMessage::Subscribe { id, channels, since: None })
     }
 
-    /// The gateway has confirmed it; says whether it is wanted at all.
-    pub(super) fn confirm(&mut self, channel: &Channel, id: Option<u64>) -> bool {
-        let Some(wish) = self.wishes.get_mut(channel) else { return false };
-        // an answer to an earlier request does not answer this one
-        if matches!(wish.step, Step::Asked(asked) if id.is_none() || id == Some(asked)) {
-            wish.step = Step::Active;
-            wish.retry = self.retry;
-            wish.since = None;
+    /// What a `subscribed` of the gateway is to the wish.
+    pub(super) fn confirm(&mut self, channel: &Channel, id: Option<&RequestId>) -> Confirmed {
+        let Some(wish) = self.wishes.get_mut(channel) else { return Confirmed::Nothing };
+        match (wish.step, id) {
+            (Step::Asked(asked), Some(RequestId::Number(id))) if *id == asked => {
+                wish.step = Step::Active;
+                wish.retry = self.retry;
+                Confirmed::Answer { since: wish.since.take() }
+            }
+            (Step::Active, None) => Confirmed::Anew,
+            // an answer to an earlier request, or one more of the same
+            _ => Confirmed::Nothing,
         }
-        true
     }
 
     /// The channels a refusal is about: `channel`, or all that were asked for under `id`.

@@ -1,12 +1,14 @@
 //! The command line.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::bail;
 use clap::{Args as Group, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use odin_client::{
-    Client, Events, Options, Subscription, SubscriptionError,
+    Client, Events, Options, Subscription,
     protocol::{Codec, Mode},
 };
 
@@ -26,6 +28,11 @@ pub(crate) enum Command {
     ///
     /// Keys: q quit, arrows, page up/down, home, end scroll, s next sort column, r reverse, space pause. Without a
     /// terminal on standard output it prints lines, as tail does.
+    ///
+    /// The third line says `live`, or in reverse what must not be overlooked: no connection, values that may be old
+    /// (their rows say STALE), and promises the gateway broke. The second line counts: reconnects; subscriptions
+    /// resumed without a loss, and those that began anew; announced gaps; updates of the overlap after a resume, which
+    /// were dropped; violations.
     #[command(after_help = exit::TABLE)]
     Watch(Watch),
     /// Print updates as they come
@@ -53,9 +60,13 @@ pub(crate) struct Gateway {
     /// Ask for this delivery mode, where the gateway leaves the choice
     #[arg(long, value_enum)]
     pub(crate) mode: Option<ModeArg>,
-    /// Cursor of an earlier connection to continue from
-    #[arg(long, value_name = "CURSOR")]
-    pub(crate) since: Option<String>,
+    /// Cursor to continue from, of all channels or of one; several separated by commas
+    ///
+    /// Everything after it follows if the stream still keeps it; else the gateway says why not, and the last values
+    /// follow. A cursor is what a checkpoint or `subscribed` says; of an exact channel also
+    /// 1.{epoch}.{seq}.{ts} of an update.
+    #[arg(long, value_name = "[CHANNEL=]CURSOR", value_delimiter = ',')]
+    pub(crate) since: Vec<String>,
     /// Give up after so many tries in a row that came to nothing [default: never]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_attempts: Option<u32>,
@@ -99,13 +110,26 @@ pub(crate) struct Tail {
     /// Print each update as one line of JSON, as the gateway sent it
     #[arg(long)]
     pub(crate) json: bool,
+    /// With --json, print the rest too: subscribed, gap, checkpoint, stale, live and what the gateway did wrong
+    ///
+    /// Each is one line with a `type`; `violation` is a gap nobody announced (`missing`) or an update that came twice
+    /// (`repeated`), which is dropped.
+    #[arg(long, requires = "json")]
+    pub(crate) events: bool,
+    /// Continue where the last run with this file ended, and keep the position in it
+    ///
+    /// It has a title and a line for each channel: its name and its cursor. It is replaced at most once a second and at the end,
+    /// after what it covers was printed. A run that is killed, and a pattern in any case, may print again what came
+    /// since the last checkpoint: `seq` tells. It counts more than --since.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cursor_file: Option<PathBuf>,
     /// End after so many updates
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) count: Option<u64>,
     /// End after so many seconds; fractions are allowed
     #[arg(long, value_name = "N", value_parser = seconds)]
     pub(crate) seconds: Option<Duration>,
-    /// Print figures to standard error at the end
+    /// Print figures, and how to continue, to standard error at the end
     #[arg(long)]
     pub(crate) stats: bool,
 }
@@ -151,15 +175,27 @@ impl Gateway {
         Options { urls: self.url.clone(), codec, max_attempts: self.max_attempts, ..Options::default() }
     }
 
-    pub(crate) fn subscriptions(&self, channels: &[String]) -> Result<Vec<Subscription>, SubscriptionError> {
+    pub(crate) fn subscriptions(&self, channels: &[String]) -> anyhow::Result<Vec<Subscription>> {
         let mode = self.mode.map(|mode| match mode {
             ModeArg::Latest => Mode::Latest,
             ModeArg::All => Mode::All,
         });
+        let mut since_of = HashMap::new();
+        let mut since_of_all = None;
+        for since in &self.since {
+            // neither a channel nor a cursor has this character
+            match since.split_once('=') {
+                Some((channel, cursor)) if channels.iter().any(|asked| asked == channel) => {
+                    since_of.insert(channel, cursor);
+                }
+                Some((channel, _)) => bail!("--since for {channel:?}, which is not asked for"),
+                None => since_of_all = Some(since.as_str()),
+            }
+        }
         let subscription = |channel: &String| {
             let subscription = Subscription { mode, ..Subscription::new(channel)? };
-            match &self.since {
-                Some(cursor) => subscription.with_since(cursor),
+            match since_of.get(channel.as_str()).copied().or(since_of_all) {
+                Some(cursor) => Ok(subscription.with_since(cursor)?),
                 None => Ok(subscription),
             }
         };
@@ -194,6 +230,20 @@ mod tests {
     }
 
     #[test]
+    fn continues_each_channel_from_its_own_cursor_or_from_that_of_all() {
+        let since = |since: &[&str]| {
+            let args = ["odin", "tail", "price:BTC", "price:*"].into_iter().chain(since.iter().copied());
+            let Command::Tail(tail) = Args::parse_from(args).command else { panic!("not tail") };
+            let subscriptions = tail.gateway.subscriptions(&tail.channels);
+            subscriptions.map(|all| all.into_iter().map(|one| one.since.unwrap_or_default()).collect::<Vec<_>>())
+        };
+        assert_eq!(since(&["--since", "a"]).expect("valid"), ["a", "a"]);
+        assert_eq!(since(&["--since", "price:*=b", "--since", "a"]).expect("valid"), ["a", "b"]);
+        assert_eq!(since(&["--since", "price:*=b,price:BTC=c"]).expect("valid"), ["c", "b"]);
+        assert!(since(&["--since", "price:ETH=b"]).is_err());
+    }
+
+    #[test]
     fn refuses_times_that_make_no_sense() {
         assert_eq!(seconds("1.5"), Ok(Duration::from_millis(1_500)));
         for text in ["0", "-1", "x", "inf", "NaN"] {
@@ -203,7 +253,7 @@ mod tests {
 
     #[test]
     fn the_help_lists_every_exit_code() {
-        for code in 0..=exit::Exit::TooFew as u8 {
+        for code in 0..=exit::Exit::Violated as u8 {
             assert!(exit::TABLE.contains(&format!("\n  {code}  ")), "{code}");
         }
     }

@@ -47,6 +47,8 @@ impl Column {
 /// One row.
 #[derive(Debug)]
 pub(crate) struct Row {
+    /// The concrete channel.
+    pub(crate) channel: String,
     /// Plain ASCII.
     pub(crate) label: String,
     /// Plain ASCII.
@@ -111,6 +113,7 @@ impl Board {
             std::collections::hash_map::Entry::Vacant(place) => {
                 let label = ascii(place.key());
                 place.insert(Row {
+                    channel: update.channel.clone(),
                     label,
                     shown: String::new(),
                     price: None,
@@ -171,7 +174,7 @@ fn ascii(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use odin_client::protocol::Epoch;
     use serde_json::value::RawValue;
 

@@ -17,6 +17,8 @@ pub(crate) enum Exit {
     Refused = 4,
     /// `--seconds` were over before `--count` updates had come.
     TooFew = 5,
+    /// As asked, but the gateway broke its promise on the way. It comes before `TooFew`.
+    Violated = 6,
 }
 
 /// The table in `--help`.
@@ -26,7 +28,8 @@ pub(crate) const TABLE: &str = "Exit codes:
   2  usage: command line, channel or message makes no sense
   3  no gateway within --max-attempts, or it closed for good
   4  every channel was refused
-  5  --seconds were over before --count updates had come";
+  5  --seconds were over before --count updates had come
+  6  ended as with 0 or 5, but the gateway lost or repeated something without saying so";
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> ExitCode {

@@ -106,11 +106,16 @@ impl Screen {
     }
 
     fn span(&mut self, style: Style, text: &str) -> io::Result<()> {
+        if style == Style::Alarm {
+            // no colour of its own: seen on every terminal
+            queue!(self.out, SetAttribute(Attribute::Reverse), SetAttribute(Attribute::Bold), Print(text))?;
+            return queue!(self.out, SetAttribute(Attribute::Reset));
+        }
         if !self.has_colours {
             return queue!(self.out, Print(text));
         }
         match style {
-            Style::Plain => return queue!(self.out, Print(text)),
+            Style::Plain | Style::Alarm => return queue!(self.out, Print(text)),
             Style::Dim => queue!(self.out, SetAttribute(Attribute::Dim))?,
             Style::Bold => queue!(self.out, SetAttribute(Attribute::Bold))?,
             Style::Good => queue!(self.out, SetForegroundColor(Color::Green))?,

@@ -5,17 +5,16 @@ use std::io::{self, BufWriter, StdoutLock, Write};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use odin_client::{
-    Event, Events, Gap,
-    protocol::{Codec, ServerMessage, Update},
-};
+use odin_client::{Event, Events, Gap, protocol::Update};
 use tokio::time::sleep;
 
 use super::{
     args::Tail,
     exit::Exit,
     note::note,
+    positions::Positions,
     quote::{Latency, Quote, now_ms, time_of_day},
+    record,
     screen::interrupted,
     tally::Tally,
 };
@@ -25,21 +24,25 @@ const STUCK_OUTPUT: Duration = Duration::from_secs(2);
 
 /// Runs until the count, the time, the user or the gateway ends it.
 pub(crate) async fn run(args: Tail) -> anyhow::Result<Exit> {
-    let (client, mut events, subscriptions) = match args.gateway.connect(&args.channels) {
-        Ok(ends) => ends,
-        Err(error) => {
-            note(format_args!("odin: {error:#}"));
-            return Ok(Exit::Usage);
-        }
-    };
-    let wanted = subscriptions.len();
-    client.subscribe_with(subscriptions).await?;
+    let opened = Positions::open(args.cursor_file.clone(), Instant::now());
+    let ((client, mut events, subscriptions), mut positions) =
+        match opened.and_then(|positions| Ok((args.gateway.connect(&args.channels)?, positions))) {
+            Ok(ends) => ends,
+            Err(error) => {
+                note(format_args!("odin: {error:#}"));
+                return Ok(Exit::Usage);
+            }
+        };
+    let wanted = subscriptions.iter().map(|subscription| subscription.channel.to_string()).collect();
+    client.subscribe_with(positions.continue_from(subscriptions)).await?;
     let mut tail = Printer {
         out: BufWriter::with_capacity(64 * 1_024, io::stdout().lock()),
         is_json: args.json,
+        has_events: args.events,
         limit: args.count,
         tally: Tally::new(Instant::now()),
-        refused: HashSet::new(),
+        positions,
+        violations: 0,
         wanted,
         line: Vec::new(),
     };
@@ -63,21 +66,37 @@ pub(crate) async fn run(args: Tail) -> anyhow::Result<Exit> {
         },
         () = interrupted() => Exit::Done,
     };
-    tail.out.flush().context("cannot write to standard output")?;
+    tail.save()?;
     if args.stats {
         note(format_args!("{}", tail.tally.summary(Instant::now(), &client.stats())));
+        note(format_args!("{}", tail.positions.summary()));
     }
     client.close().await;
-    Ok(exit)
+    Ok(judge(exit, tail.violations))
+}
+
+/// An end as asked is none if the gateway broke its promise.
+pub(crate) fn judge(exit: Exit, violations: u64) -> Exit {
+    match exit {
+        Exit::Done | Exit::TooFew if violations > 0 => {
+            note(format_args!("odin: {violations} VIOLATIONS: the gateway lost or repeated something without a word"));
+            Exit::Violated
+        }
+        _ => exit,
+    }
 }
 
 struct Printer<'a> {
     out: BufWriter<StdoutLock<'a>>,
     is_json: bool,
+    has_events: bool,
     limit: Option<u64>,
     tally: Tally,
-    refused: HashSet<String>,
-    wanted: usize,
+    positions: Positions,
+    /// Seen so far: the client may be ahead of what was printed.
+    violations: u64,
+    /// Channels that may still come.
+    wanted: HashSet<String>,
     /// Scratch.
     line: Vec<u8>,
 }
@@ -99,10 +118,24 @@ impl Printer<'_> {
             if let Some(exit) = self.event(event)? {
                 return Ok(exit);
             }
+            if self.positions.is_due(Instant::now()) {
+                self.save()?;
+            }
         }
     }
 
+    /// Writes down where to continue, once everything before it has been written.
+    fn save(&mut self) -> anyhow::Result<()> {
+        self.out.flush().context("cannot write to standard output")?;
+        self.positions.save(Instant::now())
+    }
+
     fn event(&mut self, event: Event) -> anyhow::Result<Option<Exit>> {
+        self.positions.observe(&event);
+        self.violations += u64::from(matches!(event, Event::Gap(Gap { announced: None, .. }) | Event::Repeated { .. }));
+        if let Some(record) = record::event(&event).filter(|_| self.has_events) {
+            writeln!(self.out, "{record}").context("cannot write to standard output")?;
+        }
         match event {
             Event::Update(update) => {
                 self.update(update).context("cannot write to standard output")?;
@@ -117,11 +150,8 @@ impl Printer<'_> {
             Event::Error(refusal) => {
                 let channel = refusal.channel.unwrap_or_default();
                 note(format_args!("odin: {channel} {}: {}", refusal.code, refusal.message));
-                if refusal.retry_after.is_none() && !channel.is_empty() {
-                    self.refused.insert(channel);
-                    if self.refused.len() >= self.wanted {
-                        return Ok(Some(Exit::Refused));
-                    }
+                if refusal.retry_after.is_none() && self.wanted.remove(&channel) && self.wanted.is_empty() {
+                    return Ok(Some(Exit::Refused));
                 }
             }
             other => {
@@ -142,10 +172,7 @@ impl Printer<'_> {
             return writeln!(self.out, "{}", human(&update, &quote, latency));
         }
         self.line.clear();
-        ServerMessage::Update(update).encode(Codec::Json, &mut self.line);
-        // JSON may break lines between its parts, never inside a string
-        self.line.iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r')).for_each(|byte| *byte = b' ');
-        self.line.push(b'\n');
+        record::update(update, &mut self.line);
         self.out.write_all(&self.line)
     }
 }
@@ -173,18 +200,25 @@ pub(crate) fn describe(event: &Event) -> Option<String> {
     Some(match event {
         Event::Connected(connected) => {
             let server = connected.status.server.as_deref().unwrap_or("gateway");
-            format!("connected to {} ({})", connected.url, odin_client::printable(server))
+            let line = format!("connected to {} ({server}) as {}", connected.url, connected.status.connection_id);
+            odin_client::printable(&line).into_owned()
         }
         Event::Reconnecting { attempt, after, why } => {
             format!("{why}; attempt {attempt} in {:.1} s", after.as_secs_f64())
         }
-        Event::Subscribed { channel, recovered: false, reason: Some(reason), .. } => {
-            format!("{} does not continue: {}", odin_client::printable(channel), reason.meaning())
+        Event::Subscribed { channel, is_anew: true, reason, .. } => {
+            let why = reason.map_or("The gateway began it anew.", |reason| reason.meaning());
+            format!("{} does not continue: {why}", odin_client::printable(channel))
         }
         Event::Gap(Gap { channel, key, after, until, announced }) => {
             let key = key.as_deref().map(|key| format!(" {key}")).unwrap_or_default();
-            let why = announced.map_or("nobody said why", |reason| reason.meaning());
+            let why = announced.map_or("VIOLATION, the gateway did not say so", |reason| reason.meaning());
             let line = format!("{channel}{key}: sequences {after} < seq <= {until} are missing: {why}");
+            odin_client::printable(&line).into_owned()
+        }
+        Event::Repeated { channel, key, seq } => {
+            let key = key.as_deref().map(|key| format!(" {key}")).unwrap_or_default();
+            let line = format!("{channel}{key}: sequence {seq} came twice: VIOLATION, it was dropped");
             odin_client::printable(&line).into_owned()
         }
         Event::Stale { channel, reason, .. } => {

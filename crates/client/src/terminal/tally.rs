@@ -8,6 +8,8 @@ use odin_client::{Stats, protocol::Update};
 
 use super::quote::Latency;
 
+/// Most channels told apart.
+const MAX_CHANNELS: usize = 100_000;
 /// Longest latency told apart, in milliseconds: an hour.
 const MAX_MILLIS: u64 = 3_600_000;
 
@@ -33,7 +35,7 @@ impl Tally {
 
     pub(crate) fn count(&mut self, update: &Update, latency: Latency) {
         self.printed += 1;
-        if !self.channels.contains(&update.channel) {
+        if self.channels.len() < MAX_CHANNELS && !self.channels.contains(&update.channel) {
             self.channels.insert(update.channel.clone());
         }
         match latency {
@@ -63,17 +65,20 @@ impl Tally {
             "updates     {} in {seconds:.1} s ({rate:.1}/s), {} snapshots, {} channels\n\
              latency     {latency}{skewed}, round trip {round_trip}\n\
              gaps        {} announced, {} not announced\n\
-             dropped     {} duplicates, {} strays; {} merged\n\
+             dropped     {} in overlaps, {} repeated without reason, {} strays; {} merged\n\
+             violations  {}\n\
              connection  {} made, {} parted, {} subscriptions recovered, {} not\n\
              received    {} messages, {} bytes, {} errors",
             self.printed,
             stats.snapshots,
             self.channels.len(),
             stats.gaps,
-            stats.violations,
+            stats.violations - stats.repeats,
             stats.duplicates,
+            stats.repeats,
             stats.strays,
             stats.merged,
+            stats.violations,
             stats.connections,
             stats.partings,
             stats.recovered,

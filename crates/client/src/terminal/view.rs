@@ -3,14 +3,15 @@
 use std::cmp::Ordering;
 use std::time::{Duration, Instant};
 
-use odin_client::Stats;
+use odin_client::{Freshness, Staleness, Stats, printable};
 
 use super::board::{Board, Column, Row};
-use super::quote::Latency;
+use super::quote::{Latency, time_of_day};
 use super::tally::millis;
 
-/// Lines that are not rows: two of header, one of titles, one of footer.
-pub(crate) const FRAME_LINES: usize = 4;
+/// Lines that are not rows: three of header, one of titles, one of footer.
+pub(crate) const FRAME_LINES: usize = 5;
+const HEADER_LINES: usize = 4;
 /// Bounds of the first column's width.
 const MIN_LABEL: usize = 12;
 const MAX_LABEL: usize = 40;
@@ -30,6 +31,8 @@ pub(crate) enum Style {
     Good,
     Bad,
     Warning,
+    /// What must not be overlooked, with colours or without.
+    Alarm,
 }
 
 /// A piece of a line.
@@ -57,10 +60,14 @@ pub(crate) struct Status {
     pub(crate) link: Link,
     pub(crate) url: String,
     pub(crate) server: String,
+    /// How the gateway's logs name the connection.
+    pub(crate) connection: String,
     pub(crate) codec: &'static str,
     pub(crate) clients: u64,
-    pub(crate) is_stale: bool,
+    pub(crate) freshness: Freshness,
     pub(crate) is_draining: bool,
+    /// Why a subscription last began anew.
+    pub(crate) anew: Option<&'static str>,
     /// The last thing worth saying.
     pub(crate) note: Option<String>,
 }
@@ -90,9 +97,14 @@ pub(crate) fn lines(
     let shown = &rows[top..rows.len().min(top + room)];
     let label = rows.iter().map(|row| row.label.len()).max().unwrap_or(0).clamp(MIN_LABEL, MAX_LABEL);
 
-    let mut lines = vec![connection(status, stats, now), figures(board, status, stats, now), titles(choice, label)];
-    lines.extend(shown.iter().map(|row| row_line(row, label, now)));
-    lines.resize(height.saturating_sub(1).max(3), Line::new());
+    let mut lines = vec![
+        connection(status, stats, now),
+        figures(board, status, stats, now),
+        health(status, stats),
+        titles(choice, label),
+    ];
+    lines.extend(shown.iter().map(|row| row_line(row, status.freshness.of(&row.channel).is_some(), label, now)));
+    lines.resize(height.saturating_sub(1).max(HEADER_LINES), Line::new());
     lines.push(footer(status, choice, top, shown.len(), rows.len()));
     lines.truncate(height);
     lines
@@ -106,7 +118,7 @@ fn connection(status: &Status, stats: &Stats, now: Instant) -> Line {
     let (style, state) = match &status.link {
         Link::Connecting => (Style::Warning, "connecting".to_owned()),
         Link::Connected if status.is_draining => (Style::Warning, "draining".to_owned()),
-        Link::Connected if status.is_stale => (Style::Warning, "stale".to_owned()),
+        Link::Connected if status.freshness.connection().is_some() => (Style::Alarm, "STALE".to_owned()),
         Link::Connected => (Style::Good, "connected".to_owned()),
         Link::Waiting { until } => {
             let left = until.saturating_duration_since(now);
@@ -115,7 +127,7 @@ fn connection(status: &Status, stats: &Stats, now: Instant) -> Line {
         Link::Idle => (Style::Dim, "idle".to_owned()),
     };
     let round_trip = stats.round_trip.map(|time| format!("  round trip {}", millis(time))).unwrap_or_default();
-    let about = format!("  {}  {}  {}{round_trip}", status.url, status.server, status.codec);
+    let about = format!("  {}  {}  {}  {}{round_trip}", status.url, status.connection, status.server, status.codec);
     vec![span(Style::Bold, "odin  "), span(style, state), span(Style::Plain, about)]
 }
 
@@ -128,9 +140,54 @@ fn figures(board: &Board, status: &Status, stats: &Stats, now: Instant) -> Line 
         span(Style::Bold, format!("{:.0} updates/s", board.rate(now))),
         span(Style::Plain, format!("  {} rows  {} clients", board.len(), status.clients)),
         counted(stats.connections.saturating_sub(1), "reconnects"),
+        span(Style::Dim, format!("  {} resumed", stats.recovered)),
+        counted(stats.not_recovered, "anew"),
         counted(stats.gaps, "gaps"),
+        span(Style::Dim, format!("  {} overlapped", stats.duplicates)),
         counted(stats.violations, "violations"),
     ]
+}
+
+/// What a person must know before trusting a row: the worst first.
+fn health(status: &Status, stats: &Stats) -> Line {
+    let mut line = Line::new();
+    let mut say = |style, text: String| {
+        let space = if line.is_empty() { "" } else { "  " };
+        line.push(span(Style::Plain, space));
+        line.push(span(style, text));
+    };
+    if stats.violations > 0 {
+        let lost = stats.violations - stats.repeats;
+        say(Style::Alarm, format!("VIOLATED: {lost} lost, {} repeated without a word", stats.repeats));
+    }
+    match status.freshness.connection() {
+        Some(Staleness::Away) => say(Style::Alarm, "NOT CONNECTED: all values may be old".to_owned()),
+        Some(stale) => say(Style::Alarm, format!("ALL VALUES MAY BE OLD: {}", why(stale))),
+        None => {
+            let mut channels = status.freshness.channels();
+            if let Some((first, stale)) = channels.next() {
+                let more = match channels.count() {
+                    0 => String::new(),
+                    more => format!(" and {more} more"),
+                };
+                say(Style::Alarm, format!("STALE: {first}{more}: {}", why(stale)));
+            }
+        }
+    }
+    if let Some(why) = status.anew {
+        say(Style::Warning, format!("began anew: {why}"));
+    }
+    if line.is_empty() {
+        line.push(span(Style::Dim, "live"));
+    }
+    line
+}
+
+fn why(stale: Staleness) -> String {
+    let Staleness::Told { reason, since_ms } = stale else { return "not connected".to_owned() };
+    let why = reason.map_or("the gateway does not say why", |reason| reason.meaning());
+    let since = since_ms.map(|since| format!(" complete up to {}", time_of_day(since))).unwrap_or_default();
+    printable(&format!("{why}{since}")).into_owned()
 }
 
 fn titles(choice: Choice, label: usize) -> Line {
@@ -164,10 +221,10 @@ fn padded(column: Column, text: &str, label: usize) -> String {
     }
 }
 
-fn row_line(row: &Row, label: usize, now: Instant) -> Line {
+fn row_line(row: &Row, is_stale: bool, label: usize, now: Instant) -> Line {
     let age = row.age(now);
     let value_style = match row.moved {
-        _ if age > OLD => Style::Dim,
+        _ if is_stale || age > OLD => Style::Dim,
         Ordering::Greater => Style::Good,
         Ordering::Less => Style::Bad,
         Ordering::Equal => Style::Plain,
@@ -194,7 +251,11 @@ fn row_line(row: &Row, label: usize, now: Instant) -> Line {
         span(value_style, value),
         span(change_style, padded(Column::Change, &change, label)),
         span(Style::Plain, padded(Column::Rate, &format!("{:.1}", row.rate(now)), label)),
-        span(if age > OLD { Style::Dim } else { Style::Plain }, padded(Column::Age, &short(age), label)),
+        // a stale row says so where its age would look harmless
+        match is_stale {
+            true => span(Style::Alarm, padded(Column::Age, "STALE", label)),
+            false => span(if age > OLD { Style::Dim } else { Style::Plain }, padded(Column::Age, &short(age), label)),
+        },
         span(latency_style, padded(Column::Latency, &latency, label)),
     ]
 }
@@ -224,95 +285,5 @@ fn short(age: Duration) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use odin_client::protocol::{Epoch, Update};
-    use serde_json::value::RawValue;
-
-    use super::*;
-
-    fn board(now: Instant, rows: usize) -> Board {
-        let mut board = Board::new(now);
-        for row in 0..rows {
-            let data = format!(r#"{{"price":{row}.50,"priceChange24h":-1.234,"timestamp":995}}"#);
-            let update = Update {
-                channel: format!("price:T{row:02}"),
-                key: None,
-                seq: 5,
-                prev: None,
-                ts: 1_000,
-                epoch: Epoch::from_hash(1),
-                snapshot: false,
-                data: RawValue::from_string(data).expect("JSON"),
-            };
-            board.update(now, 1_000, &update);
-        }
-        board
-    }
-
-    fn status() -> Status {
-        Status {
-            link: Link::Connected,
-            url: "ws://a/ws".to_owned(),
-            server: "odin/0.1.0".to_owned(),
-            codec: "json",
-            clients: 3,
-            is_stale: false,
-            is_draining: false,
-            note: None,
-        }
-    }
-
-    const CHOICE: Choice = Choice { sort: Column::Channel, is_reversed: false, is_paused: false, top: 0 };
-
-    fn text(lines: &[Line]) -> Vec<String> {
-        lines.iter().map(|line| line.iter().map(|span| span.text.as_str()).collect()).collect()
-    }
-
-    #[test]
-    fn lines_up_titles_and_rows() {
-        let now = Instant::now();
-        let lines = text(&lines(&board(now, 2), &status(), &Stats::default(), CHOICE, 8, now));
-        assert_eq!(lines[0], "odin  connected  ws://a/ws  odin/0.1.0  json");
-        assert_eq!(lines[2], "channel v                 price       24 h   updates/s       age    latency");
-        assert_eq!(lines[3], "price:T00                  0.50    -1.23 %         1.1     0.0 s       5 ms");
-        assert_eq!(lines[7], format!("1-2 of 2  {KEYS}"));
-    }
-
-    #[test]
-    fn fills_a_screen_of_any_height_exactly() {
-        let now = Instant::now();
-        let board = board(now, 30);
-        for height in 0..50 {
-            let lines = lines(&board, &status(), &Stats::default(), CHOICE, height, now);
-            assert_eq!(lines.len(), height, "height {height}");
-        }
-    }
-
-    #[test]
-    fn does_not_scroll_beyond_the_last_row() {
-        let now = Instant::now();
-        let choice = Choice { top: 1_000, ..CHOICE };
-        let lines = text(&lines(&board(now, 30), &status(), &Stats::default(), choice, 14, now));
-        assert!(lines[3].starts_with("price:T20"), "{}", lines[3]);
-        assert!(lines[13].starts_with("21-30 of 30"), "{}", lines[13]);
-    }
-
-    #[test]
-    fn says_how_the_connection_stands() {
-        let now = Instant::now();
-        let first = |status: Status| text(&[connection(&status, &Stats::default(), now)])[0].clone();
-        let until = now + Duration::from_millis(1_500);
-        assert!(first(Status { link: Link::Waiting { until }, ..status() }).contains("reconnecting in 1.5 s"));
-        assert!(first(Status { is_stale: true, ..status() }).contains("stale"));
-        assert!(first(Status { is_draining: true, ..status() }).contains("draining"));
-    }
-
-    #[test]
-    fn writes_ages_short() {
-        for (seconds, shown) in
-            [(0.31, "0.3 s"), (12.9, "12 s"), (180.0, "3 min"), (9_000.0, "2 h"), (200_000.0, "2 d")]
-        {
-            assert_eq!(short(Duration::from_secs_f64(seconds)), shown);
-        }
-    }
-}
+#[path = "view/tests.rs"]
+mod tests;

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
-use odin_client::Event;
+use odin_client::{Event, Freshness, Subscription};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::{
@@ -14,7 +14,7 @@ use super::{
     note::note,
     quote::now_ms,
     screen::{Key, Screen, interrupted, keys},
-    tail::{self, describe},
+    tail::{self, describe, judge},
     view::{self, Choice, FRAME_LINES, Link, Status},
 };
 
@@ -27,7 +27,17 @@ const EVENTS_PER_TURN: usize = 1_024;
 pub(crate) async fn run(args: Watch) -> anyhow::Result<Exit> {
     if !io::stdout().is_terminal() {
         let Watch { channels, gateway, .. } = args;
-        return tail::run(Tail { channels, gateway, json: false, count: None, seconds: None, stats: false }).await;
+        let tail = Tail {
+            channels,
+            gateway,
+            json: false,
+            events: false,
+            cursor_file: None,
+            count: None,
+            seconds: None,
+            stats: false,
+        };
+        return tail::run(tail).await;
     }
     let (client, mut events, subscriptions) = match args.gateway.connect(&args.channels) {
         Ok(ends) => ends,
@@ -36,7 +46,7 @@ pub(crate) async fn run(args: Watch) -> anyhow::Result<Exit> {
             return Ok(Exit::Usage);
         }
     };
-    let mut table = Table::new(&args, subscriptions.len());
+    let mut table = Table::new(&args, &subscriptions);
     client.subscribe_with(subscriptions).await?;
 
     let has_colours = !args.no_color && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
@@ -77,8 +87,9 @@ pub(crate) async fn run(args: Watch) -> anyhow::Result<Exit> {
         }
     };
     drop(screen);
+    let violations = client.stats().violations;
     client.close().await;
-    let Some((exit, why)) = end else { return Ok(Exit::Done) };
+    let Some((exit, why)) = end else { return Ok(judge(Exit::Done, violations)) };
     note(format_args!("odin: {why}"));
     Ok(exit)
 }
@@ -90,24 +101,26 @@ struct Table {
     choice: Choice,
     /// A key was pressed since the last drawing.
     is_touched: bool,
-    wanted: usize,
-    refused: HashSet<String>,
+    /// Channels that may still come.
+    wanted: HashSet<String>,
     end: Option<(Exit, String)>,
 }
 
 impl Table {
-    fn new(args: &Watch, wanted: usize) -> Self {
+    fn new(args: &Watch, subscriptions: &[Subscription]) -> Self {
         let status = Status {
             link: Link::Connecting,
             url: args.gateway.url.first().cloned().unwrap_or_default(),
             server: String::new(),
+            connection: String::new(),
             codec: match args.gateway.codec {
                 CodecArg::Json => "json",
                 CodecArg::Msgpack => "msgpack",
             },
             clients: 0,
-            is_stale: false,
+            freshness: Freshness::default(),
             is_draining: false,
+            anew: None,
             note: None,
         };
         Table {
@@ -115,8 +128,7 @@ impl Table {
             status,
             choice: Choice { sort: Column::Channel, is_reversed: false, is_paused: false, top: 0 },
             is_touched: true,
-            wanted,
-            refused: HashSet::new(),
+            wanted: subscriptions.iter().map(|subscription| subscription.channel.to_string()).collect(),
             end: None,
         }
     }
@@ -124,6 +136,7 @@ impl Table {
     fn event(&mut self, event: Event) {
         let now = Instant::now();
         let status = &mut self.status;
+        status.freshness.observe(&event);
         if let Some(line) = describe(&event) {
             status.note = Some(line);
         }
@@ -134,21 +147,21 @@ impl Table {
                 status.url = connected.url;
                 let server = connected.status.server.as_deref().unwrap_or_default();
                 status.server = odin_client::printable(server).into_owned();
+                status.connection = odin_client::printable(&connected.status.connection_id).into_owned();
                 status.clients = connected.status.connected_clients;
-                (status.is_stale, status.is_draining, status.note) = (false, false, None);
+                (status.is_draining, status.note) = (false, None);
             }
             Event::Reconnecting { after, .. } => status.link = Link::Waiting { until: now + after },
             Event::Idle => status.link = Link::Idle,
-            Event::Stale { .. } => status.is_stale = true,
-            Event::Live { .. } => status.is_stale = false,
+            Event::Subscribed { is_anew: true, reason, .. } => {
+                status.anew = Some(reason.map_or("The gateway began it anew.", |reason| reason.meaning()));
+            }
             Event::Draining { .. } => status.is_draining = true,
             Event::Error(refusal) => {
                 let channel = refusal.channel.unwrap_or_default();
                 let line = format!("{channel} {}: {}", refusal.code, refusal.message);
-                if refusal.retry_after.is_none() && !channel.is_empty() {
-                    self.refused.insert(channel);
-                }
-                if self.refused.len() >= self.wanted {
+                let is_gone = refusal.retry_after.is_none() && self.wanted.remove(&channel);
+                if is_gone && self.wanted.is_empty() {
                     self.end = Some((Exit::Refused, line.clone()));
                 }
                 self.status.note = Some(line);
@@ -189,7 +202,7 @@ mod tests {
     fn table() -> Table {
         let args = Args::parse_from(["odin", "watch", "price:*", "signals:all"]);
         let Command::Watch(watch) = args.command else { panic!("not watch") };
-        Table::new(&watch, 2)
+        Table::new(&watch, &watch.gateway.subscriptions(&watch.channels).expect("valid"))
     }
 
     fn refused(channel: &str) -> Event {
@@ -206,7 +219,9 @@ mod tests {
         let mut table = table();
         table.event(refused("signals:all"));
         table.event(refused("signals:all"));
+        table.event(refused("price:BTC"));
         assert!(table.end.is_none());
+        table.event(refused("signals:all"));
         assert_eq!(table.status.note.as_deref(), Some("signals:all auth_required: sign in"));
         table.event(refused("price:*"));
         assert!(matches!(table.end, Some((Exit::Refused, _))));

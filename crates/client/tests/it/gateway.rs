@@ -28,12 +28,12 @@ fn gateway_binary() -> PathBuf {
 }
 
 /// A nats-server with odin's streams; gateways and publishers as needed.
-struct Stage {
+pub(crate) struct Stage {
     nats: NatsServer,
 }
 
 impl Stage {
-    async fn start() -> Stage {
+    pub(crate) async fn start() -> Stage {
         let binary = gateway_binary();
         let nats = NatsServer::start().await.expect("nats-server starts");
         let mut provision = Command::new(binary);
@@ -47,18 +47,18 @@ impl Stage {
         self.gateway_with(&[]).await
     }
 
-    async fn gateway_with(&self, args: &[&str]) -> Gateway {
+    pub(crate) async fn gateway_with(&self, args: &[&str]) -> Gateway {
         Gateway::start(&gateway_binary(), self.nats.url(), args).await.expect("the gateway starts")
     }
 
-    async fn publisher(&self) -> Publisher {
+    pub(crate) async fn publisher(&self) -> Publisher {
         let options = odin_publisher::Options { urls: vec![self.nats.url()], ..odin_publisher::Options::default() };
         Publisher::connect(options).await.expect("nats is there")
     }
 }
 
 /// Publishes and gives the sequence.
-async fn publish(publisher: &Publisher, subject: &str, payload: &str) -> u64 {
+pub(crate) async fn publish(publisher: &Publisher, subject: &str, payload: &str) -> u64 {
     let ack = publisher.publish(subject, payload.to_owned()).await.expect("accepted");
     ack.await.expect("stored").sequence
 }

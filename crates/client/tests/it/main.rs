@@ -3,11 +3,15 @@
 //! | file | against |
 //! |---|---|
 //! | `connection.rs` | a scripted server: handshakes, close codes, heartbeats, back-pressure |
+//! | `resume.rs` | a scripted server: cursors, overlaps, broken promises |
 //! | `terminal.rs` | the `odin` program and a scripted server |
 //! | `gateway.rs` | a real gateway and a real nats-server |
+//! | `rolling.rs` | real gateways that are killed and drained under load |
 
 mod connection;
 mod gateway;
+mod resume;
+mod rolling;
 mod support;
 #[cfg(feature = "terminal")]
 mod terminal;

@@ -166,6 +166,143 @@ async fn exit_code_5_when_too_few_updates_come_in_time() {
 }
 
 #[tokio::test]
+async fn exit_code_6_when_the_gateway_broke_its_promise() {
+    let mut server = Server::start().await;
+    let child = start(&["tail", "--json", "--events", "--stats", "--count", "3", "--url", &server.url(), "price:BTC"]);
+    let mut peer = server.greet().await;
+    peer.confirm(false).await;
+    for (prev, seq) in [(0, 1), (0, 1), (1, 2), (6, 7)] {
+        peer.update("price:BTC", prev, seq).await;
+    }
+    let output = end(child).await;
+    assert_eq!(output.status.code(), Some(6), "{}", text(&output.stderr));
+    let lines = text(&output.stdout);
+    let violations: Vec<_> = lines.lines().filter(|line| line.contains("violation")).collect();
+    assert_eq!(
+        violations,
+        [
+            r#"{"channel":"price:BTC","kind":"repeated","seq":1,"type":"violation"}"#,
+            r#"{"after":2,"channel":"price:BTC","kind":"missing","type":"violation","until":6}"#
+        ]
+    );
+    let notes = text(&output.stderr);
+    assert!(notes.contains("2 VIOLATIONS"), "{notes}");
+    assert!(notes.contains("0 announced, 1 not announced"), "{notes}");
+    assert!(notes.contains("continue    --since price:BTC=1.k3j9x2m4.7.7"), "{notes}");
+}
+
+#[tokio::test]
+async fn tail_prints_everything_a_program_needs_to_continue() {
+    let mut server = Server::start().await;
+    let child = start(&["tail", "--json", "--events", "--count", "1", "--url", &server.url(), "price:*"]);
+    let mut peer = server.greet().await;
+    peer.confirm(false).await;
+    for message in [
+        r#"{"type":"stale","reason":"bus_lost"}"#,
+        r#"{"type":"live"}"#,
+        r#"{"type":"gap","channel":"price:*","after":1,"until":2,"reason":"removed"}"#,
+        r#"{"type":"checkpoint","cursor":"1.k3j9x2m4.4.4"}"#,
+    ] {
+        peer.say(message).await;
+    }
+    peer.update("price:BTC", 0, 5).await;
+    let output = end(child).await;
+    assert_eq!(output.status.code(), Some(0), "an announced gap is no violation");
+    let types: Vec<String> = text(&output.stdout)
+        .lines()
+        .map(|line| {
+            serde_json::from_str::<serde_json::Value>(line).expect("JSON")["type"].as_str().expect("text").to_owned()
+        })
+        .collect();
+    assert_eq!(types, ["connected", "subscribed", "stale", "live", "gap", "checkpoint", "update"]);
+}
+
+/// A file of its own, removed at the end.
+pub(crate) struct Place(std::path::PathBuf);
+
+impl Place {
+    pub(crate) fn new(name: &str) -> Place {
+        Place(std::env::temp_dir().join(format!("odin-it-{name}-{}", std::process::id())))
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        self.0.to_str().expect("UTF-8")
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[tokio::test]
+async fn tail_continues_where_the_last_run_with_the_file_ended() {
+    let place = Place::new("continues");
+    let mut server = Server::start().await;
+    let url = server.url();
+    let run = || start(&["tail", "--json", "--count", "2", "--cursor-file", place.path(), "--url", &url, "price:BTC"]);
+    let child = run();
+    let _peer = three_updates(&mut server).await;
+    let output = end(child).await;
+    assert_eq!((output.status.code(), text(&output.stdout).lines().count()), (Some(0), 2));
+
+    let child = run();
+    let mut peer = server.greet().await;
+    let asked = peer.confirm(true).await;
+    assert!(asked.contains(r#""since":"1.k3j9x2m4.2.2""#), "what was not printed does not count: {asked}");
+    for seq in 3..=4 {
+        peer.update("price:BTC", seq - 1, seq).await;
+    }
+    assert!(text(&end(child).await.stdout).contains(r#""seq":3"#));
+    assert!(std::fs::read_to_string(&place.0).expect("written").contains("price:BTC 1.k3j9x2m4.4.4"));
+}
+
+#[tokio::test]
+async fn tail_keeps_its_place_when_it_is_killed() {
+    let place = Place::new("killed");
+    let mut server = Server::start().await;
+    let mut child = start(&["tail", "--json", "--cursor-file", place.path(), "--url", &server.url(), "price:*"]);
+    let mut peer = three_updates(&mut server).await;
+    let kept = async {
+        for seq in 4.. {
+            peer.say(&format!(r#"{{"type":"checkpoint","cursor":"1.k3j9x2m4.{seq}.{seq}"}}"#)).await;
+            if std::fs::read_to_string(&place.0).is_ok_and(|text| text.contains("price:* 1.k3j9x2m4.")) {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    soon("the file", kept).await;
+    child.kill().await.expect("it ran");
+    let child = start(&["tail", "--cursor-file", place.path(), "--url", &server.url(), "price:*"]);
+    let asked = server.greet().await.confirm(true).await;
+    assert!(asked.contains(r#""since":"1.k3j9x2m4."#), "{asked}");
+    drop(child);
+}
+
+#[tokio::test]
+async fn exit_code_2_for_a_cursor_file_that_is_something_else() {
+    let place = Place::new("other");
+    std::fs::write(&place.0, "price:BTC 1\n").expect("writable");
+    let output = end(start(&["tail", "--cursor-file", place.path(), "price:BTC"])).await;
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("cannot use cursor file"), "{}", text(&output.stderr));
+}
+
+#[tokio::test]
+async fn exit_code_1_when_the_position_cannot_be_kept() {
+    let mut server = Server::start().await;
+    let path = std::env::temp_dir().join("odin-no-such-folder").join("file");
+    let path = path.to_str().expect("UTF-8");
+    let child = start(&["tail", "--count", "3", "--cursor-file", path, "--url", &server.url(), "price:BTC"]);
+    let _peer = three_updates(&mut server).await;
+    let output = end(child).await;
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("cannot write cursor file"), "{}", text(&output.stderr));
+}
+
+#[tokio::test]
 async fn prints_completions_for_a_shell() {
     let output = end(start(&["completions", "bash"])).await;
     assert_eq!(output.status.code(), Some(0));

@@ -287,6 +287,8 @@ impl Shard {
             Some(Beginning::Snapshot(reason)) => {
                 let feed = self.feeds.at(feed);
                 let position = self.freshness.position(feed.epoch, feed.verified);
+                // A resume brings no snapshot, so whoever wants the newest has no position before it has come.
+                let position = position.filter(|_| connection.subscriptions[at].mode == Mode::All);
                 (false, reason, position.map(|position| position.to_string()))
             }
             None => (false, None, None),
