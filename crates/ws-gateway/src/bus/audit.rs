@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::{
     Bus,
+    feed::Stored,
     reads::{Done, RETRY},
     replay::{LastValues, ReadError},
     source::{Proof, SourceId},
@@ -26,6 +27,8 @@ pub(super) struct Audited {
     sources: Vec<SourceId>,
     is_urgent: bool,
     result: Result<LastValues, ReadError>,
+    /// The first sequence that the stream keeps, asked behind the values.
+    kept_from: u64,
 }
 
 /// What an audit found missing in one feed, after a while.
@@ -99,13 +102,15 @@ impl Bus {
                 tokio::time::sleep(pause).await;
                 let filters: Vec<&str> = filters.iter().map(String::as_str).collect();
                 let result = replay.last_values(&filters, after, is_urgent).await;
-                Done::Audited(Audited { sources, is_urgent, result })
+                let info = if result.is_ok() { replay.stream_info().await.ok() } else { None };
+                let kept_from = info.map_or(0, |info| info.state.first_seq);
+                Done::Audited(Audited { sources, is_urgent, result, kept_from })
             }
             .boxed(),
         );
     }
 
-    pub(super) fn on_audited(&mut self, Audited { sources, is_urgent, result }: Audited) {
+    pub(super) fn on_audited(&mut self, Audited { sources, is_urgent, result, kept_from }: Audited) {
         let values = match result {
             Ok(values) => values,
             Err(ReadError::TooWide) if sources.len() == 1 => {
@@ -131,6 +136,7 @@ impl Bus {
             by_subject.insert(&message.subject, (&message.subject, message.seq));
         }
         for id in sources {
+            self.outlive(id, kept_from);
             let Some(source) = self.source(id) else {
                 continue;
             };
@@ -154,6 +160,26 @@ impl Bus {
                 self.reads.push(wait.boxed());
             }
         }
+    }
+
+    /// Announces what the stream dropped before it could be known whether it had come.
+    fn outlive(&mut self, id: SourceId, kept_from: u64) {
+        let Some(source) = self.source(id) else {
+            return;
+        };
+        let mut steps = Vec::new();
+        let Some((after, until)) = source.machine.outlived(kept_from, &mut steps) else {
+            return;
+        };
+        let lasts: Vec<_> = source.machine.lasts().map(|(subject, last)| (subject.clone(), last)).collect();
+        for (subject, last) in lasts {
+            if last < until {
+                let after = after.max(last);
+                let void = Stored { subject, seq: until, last: Some(after), ts_ms: 0, payload: None };
+                self.deliver(id.slot, void);
+            }
+        }
+        self.take_steps(id.slot, steps);
     }
 
     pub(super) fn on_settled(&mut self, Settled { source: id, up_to, lasts }: &Settled) {

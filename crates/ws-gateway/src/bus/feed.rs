@@ -2,11 +2,45 @@
 //!
 //! Pure: it is told what came and says what to do. Live messages carry the previous sequence of
 //! their subject, so every delivered message is the next link of its subject's chain; a link that
-//! is missing is read from the stream before anything later of that subject goes out.
+//! is missing is read from the stream before anything later of that subject goes out. A chain says
+//! nothing until its subject speaks again, so audits tell which subjects have moved, and what did
+//! not come is read just the same.
+//!
+//! # What is accounted for
+//! Everything of a subject up to [`Feed::have`] was delivered, announced as lost, was there before
+//! the feed opened, or had been removed when an audit looked. While the subject has a hole, that is
+//! where the hole begins; otherwise it is the last of the subject or, if higher, as far as audits
+//! have looked: what they found missing lies in holes. Hence the watermark: as far as audits have
+//! looked, but not past the begin of any hole. It is a prefix of the whole filter, which nothing
+//! delivered is, and the only sequence a pattern can be resumed from.
+//!
+//! # What `prev` says
+//! `last` of a [`Step::Deliver`] is never above what was delivered or announced of that subject
+//! before, or was its last when the feed opened. It is equal to it but for one case: the stream
+//! says less, because it no longer had what we delivered (purge, expiry: 0 if nothing was left).
+//! Then the stream's word stands. A client that came from another gateway after the removal cannot
+//! have what was removed, and must not be told that it missed it. If the stream names a link that
+//! no audit saw and nobody delivered – it expired in between – that link is announced as lost
+//! before what follows it.
+//!
+//! # What is not announced
+//! What was purged or expired before it could be read leaves no trace, and is not owed. What the
+//! stream's limits evicted leaves two: the first sequence it keeps, see [`Feed::outlived`], and
+//! `kept_from` of [`Feed::filled`].
+//!
+//! # Memory
+//! A sequence for each subject that ever spoke, kept because `prev` needs it: as many as the filter
+//! has subjects. A hole for each subject at most, with up to [`HELD_MESSAGES`] behind it; as many
+//! while the feed opens. Audits leave two numbers.
 
 use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
+
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;
 
 /// Messages held back while a feed opens or a hole is filled; past it they are dropped and read
 /// from the stream instead.
@@ -37,58 +71,75 @@ impl Stored {
 pub(crate) enum Step {
     /// The next message of its subject; `last` is set.
     Deliver(Stored),
-    /// Read the messages of `subject` with `after` < sequence <= `until`, then call [`Feed::filled`].
+    /// Read the messages of `subject` with `after` < sequence <= `until`, then call [`Feed::filled`]
+    /// once. The stream has stored `until`: a replica that has not yet cannot answer.
     Fill { subject: Arc<str>, after: u64, until: u64 },
     /// Nobody has these any more: `after` < sequence <= `until`.
     Lost { subject: Arc<str>, after: u64, until: u64 },
+    /// The watermark rose to here; what it depends on was said before.
+    Verified(u64),
     /// A message that was delivered before came again.
     Duplicate,
-    /// The watermark rose to this sequence; whatever is below it came in an earlier step.
-    Verified(u64),
     /// Too much came while the feed was opening: open it again.
     Reopen,
 }
 
+/// Sequences of a subject that are being read, and what waits for them.
 #[derive(Debug)]
 struct Hole {
+    /// Everything up to here is accounted for.
+    after: u64,
     until: u64,
+    /// What came live meanwhile, as it came.
     held: Vec<Stored>,
-    /// The last sequence that is known to be stored and is not in `held`, or 0.
-    known: u64,
+    /// The highest sequence that an audit saw or that found no room in `held`; or 0.
+    seen: u64,
 }
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Feed {
-    /// Everything of the filter up to here was delivered or was there before the feed opened.
+    /// What is not above this was there before the feed opened, or announced for all of it.
+    begin: u64,
     watermark: u64,
-    /// How far an audit has seen the stream: where the watermark will be when all holes are filled.
+    /// As far as the opening or an audit has looked: what is missing up to here lies in a hole.
     audited: u64,
     /// The last sequence of each subject.
     last: HashMap<Arc<str>, u64>,
     holes: HashMap<Arc<str>, Hole>,
     /// None once the feed is live.
     opening: Option<Vec<Stored>>,
+    /// Messages that may be held in one place.
+    room: usize,
 }
 
 impl Feed {
     /// A feed that is being opened: what comes is held back.
     pub(crate) fn opening() -> Self {
-        Self { opening: Some(Vec::new()), ..Self::default() }
-    }
-
-    /// Every message of the filter up to here was delivered, or was there before the feed opened.
-    pub(crate) fn watermark(&self) -> u64 {
-        self.watermark
+        Self {
+            begin: 0,
+            watermark: 0,
+            audited: 0,
+            last: HashMap::new(),
+            holes: HashMap::new(),
+            opening: Some(Vec::new()),
+            room: HELD_MESSAGES,
+        }
     }
 
     pub(crate) fn is_live(&self) -> bool {
         self.opening.is_none()
     }
 
+    /// Everything of the filter up to here is accounted for. Never falls but by a new opening.
+    pub(crate) fn watermark(&self) -> u64 {
+        self.watermark
+    }
+
     /// Every message with a sequence up to `up_to` is in the snapshot or older than it; `snapshot`
     /// has the last message of each subject. What was held back follows.
     pub(crate) fn opened(&mut self, up_to: u64, snapshot: &[Stored], steps: &mut Vec<Step>) {
+        self.begin = up_to;
         self.watermark = up_to;
         self.audited = up_to;
         self.last.clear();
@@ -101,15 +152,23 @@ impl Feed {
         }
     }
 
+    /// The subjects that have spoken, and the last sequence of each.
+    pub(crate) fn lasts(&self) -> impl Iterator<Item = (&Arc<str>, u64)> {
+        self.last.iter().map(|(subject, last)| (subject, *last))
+    }
+
     /// Everything at or below this sequence of the subject is accounted for.
     pub(crate) fn have(&self, subject: &str) -> u64 {
-        self.last.get(subject).copied().unwrap_or(0).max(self.watermark)
+        match self.holes.get(subject) {
+            Some(hole) => hole.after,
+            None => self.last.get(subject).copied().unwrap_or(0).max(self.audited),
+        }
     }
 
     /// A live message came.
     pub(crate) fn live(&mut self, message: Stored, steps: &mut Vec<Step>) {
         if let Some(held) = &mut self.opening {
-            if held.len() < HELD_MESSAGES {
+            if held.len() < self.room {
                 held.push(message);
             } else {
                 held.clear();
@@ -118,12 +177,16 @@ impl Feed {
             return;
         }
         if let Some(hole) = self.holes.get_mut(&message.subject) {
-            // In order, because it came by one connection; what does not fit is read later.
-            if hole.held.len() < HELD_MESSAGES {
-                hole.held.push(message);
-            } else {
-                hole.known = hole.known.max(message.seq);
+            if message.seq <= hole.after {
+                steps.push(Step::Duplicate);
+            } else if message.seq > hole.until {
+                if hole.held.len() < self.room {
+                    hole.held.push(message);
+                } else {
+                    hole.seen = hole.seen.max(message.seq);
+                }
             }
+            // The rest is being read.
             return;
         }
         let have = self.have(&message.subject);
@@ -134,86 +197,160 @@ impl Feed {
             self.deliver(message, steps);
         } else {
             let subject = message.subject.clone();
-            self.hole(subject, last, vec![message], steps);
+            self.dig(subject, Hole { after: have, until: last, held: vec![message], seen: 0 }, steps);
         }
     }
 
-    /// An audit's answer: a replica that has applied everything up to `up_to` says that these are the
-    /// last messages of the subjects that have changed since the watermark. What did not come live is
-    /// read; then the watermark rises.
+    /// An audit's answer: a replica that had applied everything up to `up_to` says that `lasts` are
+    /// the last sequences of the subjects that changed after some sequence <= our watermark.
+    ///
+    /// Answers may come in any order, from replicas that lag, and more than once. They are about
+    /// the stream the feed was opened on: one from before a new epoch must not get here.
     pub(crate) fn audited(&mut self, up_to: u64, lasts: &[(Arc<str>, u64)], steps: &mut Vec<Step>) {
         if !self.is_live() {
             return;
         }
-        for (subject, seq) in lasts {
-            self.know(subject, *seq, steps);
+        for (subject, last) in lasts {
+            self.verified(subject, *last, steps);
         }
         self.audited = self.audited.max(up_to);
-        self.rise(steps);
+        self.raise(steps);
     }
 
-    /// A message is stored. If it did not come live, it and what is before it are read.
-    fn know(&mut self, subject: &Arc<str>, seq: u64, steps: &mut Vec<Step>) {
+    /// The stream had this message of a subject. If it did not come live, it and what is before it
+    /// are read.
+    pub(crate) fn verified(&mut self, subject: &Arc<str>, seq: u64, steps: &mut Vec<Step>) {
+        if !self.is_live() {
+            return;
+        }
         if let Some(hole) = self.holes.get_mut(subject) {
-            if seq > hole.until {
-                hole.known = hole.known.max(seq);
-            }
-        } else if seq > self.have(subject) {
-            self.hole(subject.clone(), seq, Vec::new(), steps);
+            hole.seen = hole.seen.max(seq);
+            return;
+        }
+        let have = self.have(subject);
+        if seq > have {
+            let hole = Hole { after: have, until: seq, held: Vec::new(), seen: 0 };
+            self.dig(subject.clone(), hole, steps);
         }
     }
 
-    /// Below the first message that is missing somewhere, everything is there.
-    fn rise(&mut self, steps: &mut Vec<Step>) {
-        let missing = self.holes.keys().map(|subject| self.have(subject)).min();
-        let watermark = missing.map_or(self.audited, |have| have.min(self.audited));
+    /// The stream keeps nothing before `kept_from`, asked after the answer of an audit and told
+    /// before that answer. If that is past what was accounted for, nobody can say what was there:
+    /// returns the range (after, until] that the whole feed has to announce as lost, before `steps`.
+    pub(crate) fn outlived(&mut self, kept_from: u64, steps: &mut Vec<Step>) -> Option<(u64, u64)> {
+        let (after, until) = (self.watermark, kept_from.saturating_sub(1));
+        if !self.is_live() || until <= after {
+            return None;
+        }
+        for hole in self.holes.values_mut() {
+            hole.after = hole.after.max(until);
+        }
+        self.begin = self.begin.max(until);
+        self.audited = self.audited.max(until);
+        self.raise(steps);
+        Some((after, until))
+    }
+
+    /// The answer to [`Step::Fill`]: what the stream still has, in order, and the sequence from
+    /// which on it keeps everything of the subject.
+    pub(crate) fn filled(&mut self, subject: &Arc<str>, found: Vec<Stored>, kept_from: u64, steps: &mut Vec<Step>) {
+        // Without it the feed was opened anew in the meantime.
+        if let Some(hole) = self.holes.remove(subject) {
+            let have = self.fill(subject, &hole, found, kept_from, steps);
+            self.follow(subject, hole, have, steps);
+            self.raise(steps);
+        }
+    }
+
+    /// Delivers what was found, announces the rest, and returns what is accounted for now.
+    fn fill(
+        &mut self,
+        subject: &Arc<str>,
+        hole: &Hole,
+        found: Vec<Stored>,
+        kept_from: u64,
+        steps: &mut Vec<Step>,
+    ) -> u64 {
+        let until = hole.until;
+        // What was dropped may have been of this subject: nobody can say any more.
+        let mut have = self.lose(subject, hole.after, until.min(kept_from.saturating_sub(1)), steps);
+        for message in found {
+            if message.seq > have && message.seq <= until {
+                have = message.seq;
+                self.deliver(message, steps);
+            }
+        }
+        self.lose(subject, have, until, steps)
+    }
+
+    /// Goes on behind a hole, with the next one if there is.
+    fn follow(&mut self, subject: &Arc<str>, hole: Hole, mut have: u64, steps: &mut Vec<Step>) {
+        let seen = hole.seen;
+        let mut held = hole.held.into_iter();
+        while let Some(message) = held.next() {
+            if message.seq <= have {
+                steps.push(Step::Duplicate);
+                continue;
+            }
+            let mut last = message.last.unwrap_or(0);
+            if last < have && seen > have {
+                // When it was stored, less was left than we have: what was seen may have been
+                // removed before, and this is no proof that it was not.
+                last = message.seq - 1;
+            }
+            if last > have {
+                let held = std::iter::once(message).chain(held).collect();
+                self.dig(subject.clone(), Hole { after: have, until: last, held, seen }, steps);
+                return;
+            }
+            have = message.seq;
+            self.deliver(message, steps);
+        }
+        if seen > have {
+            self.dig(subject.clone(), Hole { after: have, until: seen, held: Vec::new(), seen: 0 }, steps);
+        }
+    }
+
+    /// Has a hole read.
+    fn dig(&mut self, subject: Arc<str>, hole: Hole, steps: &mut Vec<Step>) {
+        steps.push(Step::Fill { subject: subject.clone(), after: hole.after, until: hole.until });
+        self.holes.insert(subject, hole);
+    }
+
+    /// Moves the watermark as far as the holes let it.
+    fn raise(&mut self, steps: &mut Vec<Step>) {
+        if self.watermark >= self.audited {
+            return;
+        }
+        let begin = self.holes.values().map(|hole| hole.after).min();
+        let watermark = begin.map_or(self.audited, |begin| begin.min(self.audited));
         if watermark > self.watermark {
             self.watermark = watermark;
             steps.push(Step::Verified(watermark));
         }
     }
 
-    fn hole(&mut self, subject: Arc<str>, until: u64, held: Vec<Stored>, steps: &mut Vec<Step>) {
-        steps.push(Step::Fill { subject: subject.clone(), after: self.have(&subject), until });
-        let hole = Hole { until, held, known: 0 };
-        self.holes.insert(subject, hole);
-    }
-
-    /// The answer to [`Step::Fill`]: what the stream still has, in order, and the sequence from
-    /// which on it keeps everything.
-    pub(crate) fn filled(&mut self, subject: &Arc<str>, found: Vec<Stored>, kept_from: u64, steps: &mut Vec<Step>) {
-        let Some(hole) = self.holes.remove(subject) else {
-            // The feed was opened anew in the meantime.
-            return;
-        };
-        let have = self.have(subject);
-        if kept_from > have + 1 {
-            // What was dropped may have been of this subject: nobody can say any more.
-            let until = hole.until.min(kept_from - 1);
-            steps.push(Step::Lost { subject: subject.clone(), after: have, until });
-            self.last.insert(subject.clone(), until);
+    /// Announces what lies between, if anything can, and returns what is accounted for now.
+    fn lose(&mut self, subject: &Arc<str>, after: u64, until: u64, steps: &mut Vec<Step>) -> u64 {
+        if after >= until {
+            return after;
         }
-        for message in found {
-            if message.seq > self.have(subject) && message.seq <= hole.until {
-                self.deliver(message, steps);
-            }
-        }
-        let have = self.have(subject);
-        if have < hole.until {
-            steps.push(Step::Lost { subject: subject.clone(), after: have, until: hole.until });
-            self.last.insert(subject.clone(), hole.until);
-        }
-        for message in hole.held {
-            self.live(message, steps);
-        }
-        self.know(subject, hole.known, steps);
-        self.rise(steps);
+        steps.push(Step::Lost { subject: subject.clone(), after, until });
+        self.last.insert(subject.clone(), until);
+        until
     }
 
     fn deliver(&mut self, mut message: Stored, steps: &mut Vec<Step>) {
-        let last = self.last.get(&message.subject).copied().unwrap_or(0);
-        // The stream's own word counts; what was read back has none, and follows what we have.
-        message.last = message.last.or(Some(last));
+        let mut last = self.last.get(&message.subject).copied().unwrap_or(0);
+        if let Some(said) = message.last {
+            if said > last && said > self.begin {
+                // An audit looked when it had been removed already, yet here is its successor.
+                last = self.lose(&message.subject, last.max(self.begin), said, steps);
+            }
+            message.last = Some(last.min(said));
+        } else {
+            message.last = Some(last);
+        }
         match self.last.get_mut(&message.subject) {
             Some(seq) => *seq = message.seq,
             None => {
@@ -221,172 +358,5 @@ impl Feed {
             }
         }
         steps.push(Step::Deliver(message));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn message(seq: u64, last: u64) -> Stored {
-        Stored { subject: "a".into(), seq, last: Some(last), ts_ms: 0, payload: Some(Bytes::new()) }
-    }
-
-    fn read_back(seq: u64) -> Stored {
-        Stored { last: None, ..message(seq, 0) }
-    }
-
-    fn delivered(steps: &[Step]) -> Vec<u64> {
-        let seqs = steps.iter().filter_map(|step| match step {
-            Step::Deliver(message) => Some(message.seq),
-            _ => None,
-        });
-        seqs.collect()
-    }
-
-    fn live_from(up_to: u64) -> Feed {
-        let mut feed = Feed::opening();
-        feed.opened(up_to, &[], &mut Vec::new());
-        feed
-    }
-
-    #[test]
-    fn drops_from_the_buffer_what_the_snapshot_had() {
-        let mut feed = Feed::opening();
-        let mut steps = Vec::new();
-        for (seq, last) in [(4, 2), (6, 4), (9, 6)] {
-            feed.live(message(seq, last), &mut steps);
-        }
-        assert_eq!(steps, []);
-        feed.opened(6, &[message(6, 4)], &mut steps);
-        assert_eq!(delivered(&steps), [9]);
-        assert!(feed.is_live());
-    }
-
-    #[test]
-    fn fills_a_missing_link_before_what_follows() {
-        let mut feed = live_from(10);
-        let mut steps = Vec::new();
-        feed.live(message(15, 13), &mut steps);
-        feed.live(message(16, 15), &mut steps);
-        let hole = Step::Fill { subject: "a".into(), after: 10, until: 13 };
-        assert_eq!(steps, [hole]);
-        steps.clear();
-        feed.filled(&"a".into(), vec![read_back(12), read_back(13)], 1, &mut steps);
-        assert_eq!(delivered(&steps), [12, 13, 15, 16]);
-    }
-
-    #[test]
-    fn does_not_hold_other_subjects_for_a_hole() {
-        let mut feed = live_from(10);
-        let mut steps = Vec::new();
-        feed.live(message(15, 13), &mut steps);
-        let other = Stored { subject: "b".into(), ..message(16, 3) };
-        feed.live(other, &mut steps);
-        assert_eq!(delivered(&steps), [16]);
-    }
-
-    #[test]
-    fn says_what_the_stream_no_longer_keeps() {
-        let mut feed = live_from(10);
-        let mut steps = Vec::new();
-        feed.live(message(15, 13), &mut steps);
-        steps.clear();
-        feed.filled(&"a".into(), vec![], 1, &mut steps);
-        let lost = Step::Lost { subject: "a".into(), after: 10, until: 13 };
-        assert_eq!(steps[0], lost);
-        assert_eq!(delivered(&steps), [15]);
-    }
-
-    #[test]
-    fn says_what_the_stream_dropped_before_it_was_read() {
-        let mut feed = live_from(10);
-        let mut steps = Vec::new();
-        feed.live(message(25, 20), &mut steps);
-        steps.clear();
-        feed.filled(&"a".into(), vec![read_back(18), read_back(20)], 16, &mut steps);
-        assert_eq!(steps[0], Step::Lost { subject: "a".into(), after: 10, until: 15 });
-        assert_eq!(delivered(&steps), [18, 20, 25]);
-        assert!(matches!(&steps[1], Step::Deliver(first) if first.last == Some(15)), "the chain goes on from the gap");
-    }
-
-    #[test]
-    fn drops_what_comes_twice_and_never_goes_back() {
-        let mut feed = live_from(10);
-        let mut steps = Vec::new();
-        for (seq, last) in [(11, 9), (12, 11), (11, 9), (12, 11), (13, 12), (10, 9)] {
-            feed.live(message(seq, last), &mut steps);
-        }
-        assert_eq!(delivered(&steps), [11, 12, 13]);
-        assert_eq!(steps.iter().filter(|step| **step == Step::Duplicate).count(), 3);
-    }
-
-    #[test]
-    fn reads_from_the_stream_what_did_not_fit_behind_a_hole() {
-        let mut feed = live_from(10);
-        let mut steps = Vec::new();
-        let many = HELD_MESSAGES as u64 + 50;
-        for seq in 12..12 + many {
-            feed.live(message(seq, seq - 1), &mut steps);
-        }
-        steps.clear();
-        feed.filled(&"a".into(), vec![read_back(11)], 1, &mut steps);
-        assert_eq!(delivered(&steps).len(), 1 + HELD_MESSAGES);
-        let tail = Step::Fill { subject: "a".into(), after: 11 + HELD_MESSAGES as u64, until: 11 + many };
-        assert_eq!(steps.last(), Some(&tail));
-    }
-
-    #[test]
-    fn reads_the_tail_that_an_audit_finds() {
-        let mut feed = live_from(10);
-        let mut steps = Vec::new();
-        feed.audited(10, &[("a".into(), 9)], &mut steps);
-        assert_eq!(steps, []);
-        feed.audited(14, &[("a".into(), 12)], &mut steps);
-        assert_eq!(steps, [Step::Fill { subject: "a".into(), after: 10, until: 12 }]);
-        assert_eq!(feed.watermark(), 10, "not before it is filled");
-        steps.clear();
-        feed.filled(&"a".into(), vec![read_back(12)], 1, &mut steps);
-        assert_eq!(delivered(&steps), [12]);
-        assert_eq!(steps.last(), Some(&Step::Verified(14)));
-    }
-
-    #[test]
-    fn raises_the_watermark_only_below_what_is_missing() {
-        let mut feed = live_from(10);
-        let mut steps = Vec::new();
-        let other = |seq, last| Stored { subject: "b".into(), ..message(seq, last) };
-        feed.live(other(11, 0), &mut steps);
-        feed.live(other(12, 11), &mut steps);
-        feed.live(message(15, 13), &mut steps);
-        steps.clear();
-        feed.audited(20, &[("a".into(), 18), ("b".into(), 12)], &mut steps);
-        assert_eq!(steps, [], "the hole of one holds it at what came before");
-        feed.filled(&"a".into(), vec![read_back(13)], 1, &mut steps);
-        assert_eq!(delivered(&steps), [13, 15]);
-        let more = Step::Fill { subject: "a".into(), after: 15, until: 18 };
-        assert_eq!(steps[2..], [more, Step::Verified(15)]);
-        steps.clear();
-        feed.filled(&"a".into(), vec![read_back(18)], 1, &mut steps);
-        assert_eq!(steps.last(), Some(&Step::Verified(20)));
-    }
-
-    #[test]
-    fn never_lowers_the_watermark() {
-        let mut feed = live_from(10);
-        let mut steps = Vec::new();
-        feed.audited(20, &[], &mut steps);
-        feed.audited(15, &[], &mut steps);
-        assert_eq!((steps, feed.watermark()), (vec![Step::Verified(20)], 20));
-    }
-
-    #[test]
-    fn opens_again_when_too_much_came_meanwhile() {
-        let mut feed = Feed::opening();
-        let mut steps = Vec::new();
-        for seq in 1..=HELD_MESSAGES as u64 + 1 {
-            feed.live(message(seq, seq - 1), &mut steps);
-        }
-        assert_eq!(steps, [Step::Reopen]);
     }
 }
