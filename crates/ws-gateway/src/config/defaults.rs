@@ -139,8 +139,8 @@ pub const SHARD_QUEUE_BYTES: usize = 64 * MIB;
 /// What comes within it goes to a socket in one write, and a write is nearly all that a delivery costs.
 pub const TURN_INTERVAL: Duration = Duration::from_millis(2);
 
-/// Enough to fill a fast line between two turns, little enough that a slow reader's data stays fresh.
-pub const NOTSENT_LOWAT_BYTES: usize = 128 * KIB;
+/// Enough to fill a fast line between two turns; of a slow reader's data, seconds wait in the kernel and not minutes.
+pub const NOTSENT_LOWAT_BYTES: usize = 32 * KIB;
 /// Longer than every limit of our own, so that connections end for a reason we know.
 pub const USER_TIMEOUT: Duration = Duration::from_secs(90);
 /// Takes a storm of connects; the kernel's `somaxconn` may be lower and then counts.
