@@ -202,8 +202,9 @@ impl Debtor<'_> {
             }
             past.after = publication.seq;
             cursor.past = Some(past);
+            // What came late behind where the cursor goes on is sent from there.
             let is_new = publication.seq > cursor.seq
-                || self.feed.late_after(cursor.position).any(|late| late == publication.seq);
+                || self.feed.late_between(cursor.position, past.position).any(|late| late == publication.seq);
             if is_new && !self.is_held_back(cursor, publication) {
                 self.push(debt, publication.frame(self.codec).clone(), cursor);
             }

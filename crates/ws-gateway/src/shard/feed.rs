@@ -178,10 +178,10 @@ impl Feed {
         !self.topic.subject.contains('*')
     }
 
-    /// Sequences that came behind `position` although higher ones had come before them.
-    pub(crate) fn late_after(&self, position: u64) -> impl Iterator<Item = u64> {
-        let start = self.late.partition_point(|(at, _)| *at <= position);
-        self.late.range(start..).map(|(_, seq)| *seq)
+    /// Sequences that came at positions in (`after`, `until`] although higher ones had come before them.
+    pub(crate) fn late_between(&self, after: u64, until: u64) -> impl Iterator<Item = u64> {
+        let start = self.late.partition_point(|(at, _)| *at <= after);
+        self.late.range(start..).take_while(move |(at, _)| *at <= until).map(|(_, seq)| *seq)
     }
 
     /// The lowest sequence that came late behind `position` and is not remembered, if there is one.

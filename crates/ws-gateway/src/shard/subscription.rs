@@ -168,7 +168,7 @@ impl Cursor {
             after = span.until;
         }
         // What the feed delivered out of the stream's order since then lies before that.
-        let late = feed.late_after(self.position).filter(|seq| *seq <= after && !self.has(*seq)).min();
+        let late = feed.late_between(self.position, feed.position).filter(|seq| *seq <= after && !self.has(*seq)).min();
         let after = late.map_or(after, |late| after.min(late - 1));
         self.past = Some(Past { after, until: feed.seq.max(after), position: feed.position });
         true
