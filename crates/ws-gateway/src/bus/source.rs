@@ -176,9 +176,16 @@ impl Source {
         if !self.has(&body) {
             return None;
         }
-        if self.is_wide() && self.machine.is_live() {
+        if self.machine.is_live()
+            && let Carrier::Wide(following) = &mut self.carrier
+        {
             // A consumer leaves out nothing, and does not say what was before.
-            prev = Some(self.last_seq(&subject));
+            prev = match (following.take_unknown(&subject), &body) {
+                (false, _) => Some(self.last_seq(&subject)),
+                (true, Body::Value(_)) => None,
+                // Announced as a gap, which has a beginning.
+                (true, Body::Void(_)) => Some(seq - 1),
+            };
         }
         if let (Some(_), Body::Value(_)) = (&self.topic.filter, &body) {
             // A filtered feed has a chain of its own: what was filtered out is not missing.

@@ -13,14 +13,17 @@
 //! 1. **Snapshot.** One `STREAM.INFO` with the pattern as `subjects_filter` gives the stream's last
 //!    sequence L and, read by the server after it, the list of subjects. So every subject that has a
 //!    message up to L is listed, or has none any more. The last values are read by `multi_last` over
-//!    the listed names, some at a time; each answer says up to which sequence it is true. W is the
-//!    least of L and all of these: up to W every message is a value read or older than one. No answer
-//!    needs to be fresh for this; barriers only see to it that the snapshot is.
+//!    the listed names, some at a time, each time from a replica that has applied L at least. Values
+//!    above L are left out: they, and whatever is before them, come by the consumer. What is left is
+//!    the pattern as of W = L: of a subject without a message above L its last one, of the others
+//!    nothing, because what they owe a newcomer is newer. No answer needs to be fresh for this; a
+//!    barrier before the first only sees to it that the snapshot is.
 //! 2. **Following.** A consumer with a start sequence of W + 1 and the pattern as filter is sent every
 //!    stored match from there on, in the order of the stream, each with the next consumer sequence.
 //!    The task takes a message only with the next consumer sequence, so what it has taken is a prefix,
 //!    and the sequence of the last is the new W. A number left out, in a message or a heartbeat, ends
-//!    the consumer. What the snapshot had from above W comes again and is dropped by *have*.
+//!    the consumer. So the feed has the order of the stream from its first message on, across subjects
+//!    too.
 //! 3. **Beginning again.** A consumer that ended, fell silent or was deleted is replaced by one that
 //!    starts at W + 1, which is 2. with a larger W. This is independent of why: a leader killed, a
 //!    reconnect, a slow consumer. The library's ordered consumer is not used because before its first
@@ -89,8 +92,9 @@ const LEAST_LIFE: Duration = Duration::from_secs(5);
 /// What a task says of its feed.
 #[derive(Debug)]
 pub(super) enum Word {
-    /// Last values, some of them.
-    Values(Vec<Stored>),
+    /// Last values, some of them, and subjects whose next message does not tell what was before it:
+    /// their last value is newer than the snapshot, and comes behind it.
+    Values { values: Vec<Stored>, newer: Vec<Arc<str>> },
     /// Those were all: everything up to here is in them or older.
     Opened { up_to: u64, subjects: usize },
     /// The next messages of the stream, in its order, or none. Everything up to `up_to` has come;
@@ -142,6 +146,8 @@ pub(super) struct Following {
     stop: Option<oneshot::Sender<()>>,
     /// Subjects and sequences of the snapshot while it comes.
     snapshot: Vec<Stored>,
+    /// Subjects of which the message before the next one is not known.
+    unknown: HashSet<Arc<str>>,
     lost_at: Option<Instant>,
 }
 
@@ -150,6 +156,12 @@ impl Following {
     pub(super) fn stop(&mut self) {
         self.stop = None;
         self.snapshot = Vec::new();
+        self.unknown = HashSet::new();
+    }
+
+    /// Whether nobody knows what was before the next message of the subject. It is known afterwards.
+    pub(super) fn take_unknown(&mut self, subject: &str) -> bool {
+        self.unknown.remove(subject)
     }
 }
 
@@ -241,7 +253,7 @@ impl Bus {
             return;
         }
         match word {
-            Word::Values(values) => self.on_wide_values(id, values),
+            Word::Values { values, newer } => self.on_wide_values(id, values, newer),
             Word::Opened { up_to, subjects } => self.on_wide_opened(id, up_to, subjects),
             Word::Live { messages, up_to, is_news } => self.on_wide_live(id, messages, up_to, is_news),
             Word::Lost => {
@@ -259,7 +271,7 @@ impl Bus {
         }
     }
 
-    fn on_wide_values(&mut self, id: SourceId, values: Vec<Stored>) {
+    fn on_wide_values(&mut self, id: SourceId, values: Vec<Stored>, newer: Vec<Arc<str>>) {
         for message in values {
             let seen = Stored { payload: None, ..message.clone() };
             if let Some(publication) = self.publication(id.slot, message) {
@@ -268,6 +280,9 @@ impl Bus {
             if let Carrier::Wide(following) = &mut self.sources[id.slot].carrier {
                 following.snapshot.push(seen);
             }
+        }
+        if let Carrier::Wide(following) = &mut self.sources[id.slot].carrier {
+            following.unknown.extend(newer);
         }
     }
 

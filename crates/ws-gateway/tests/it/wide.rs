@@ -72,6 +72,10 @@ struct Seen {
     /// The snapshot's sequence of each channel.
     snapshot: HashMap<String, u64>,
     live: Sequences,
+    /// The last sequence that was not of the snapshot.
+    last: u64,
+    /// The pattern was not wide from the beginning.
+    has_grown: bool,
 }
 
 impl Seen {
@@ -81,10 +85,17 @@ impl Seen {
             assert_eq!(self.snapshot.insert(update.channel.clone(), update.seq), None, "once: {update:?}");
         } else {
             let live = self.live.entry(update.channel.clone()).or_default();
-            if let (Some(prev), Some(last)) = (update.prev, live.last().or(self.snapshot.get(&update.channel))) {
+            if let Some(last) = live.last().or(self.snapshot.get(&update.channel)) {
+                assert!(update.seq > *last, "once and in order, not behind {last}: {update:?}");
                 // Whoever was behind and was sent a part of the stream gets some without.
-                assert_eq!(prev, *last, "the next link: {update:?}");
+                assert!(update.prev.is_none_or(|prev| prev == *last), "the next link behind {last}: {update:?}");
             }
+            assert!(
+                update.seq > self.last || self.has_grown,
+                "the order of the stream: {update:?} behind {}",
+                self.last
+            );
+            self.last = update.seq;
             live.push(update.seq);
         }
         update.channel
@@ -437,7 +448,7 @@ async fn follows_a_pattern_by_a_consumer_once_it_has_outgrown_direct_get() {
     gateway.ready().await;
     let mut client = Client::connect(&gateway).await;
     client.subscribe_all(&["price:*"]).await;
-    let mut seen = Seen::default();
+    let mut seen = Seen { has_grown: true, ..Seen::default() };
     let rain = Rain::start(&odin.publisher, 1000, stored);
     // The rain brings new tokens; with 1,024 nothing happens until the feed is to be verified.
     while seen.snapshot.len() + seen.live.keys().filter(|name| !seen.snapshot.contains_key(*name)).count() < 1100 {

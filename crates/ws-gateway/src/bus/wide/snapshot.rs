@@ -1,6 +1,6 @@
 //! The last values of a wide pattern: the names of its subjects, then their values some at a time.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use serde::Deserialize;
 
@@ -65,12 +65,19 @@ impl Replay {
     }
 }
 
-/// The last values of a list of subjects, some at a time, asked for until they come.
+/// The last values of the subjects of a census, as of it, some at a time, asked for until they come.
 #[derive(Debug)]
 pub(super) struct LastOfEach {
     left: Vec<Vec<String>>,
-    /// Up to here every message of the subjects read is in a value or older than it.
-    pub(super) up_to: u64,
+    up_to: u64,
+}
+
+/// Some of them.
+#[derive(Debug, Default)]
+pub(super) struct Part {
+    pub(super) values: Vec<Stored>,
+    /// Subjects whose value of then has been followed by another one.
+    pub(super) newer: Vec<Arc<str>>,
 }
 
 impl LastOfEach {
@@ -80,14 +87,21 @@ impl LastOfEach {
     }
 
     /// The next values. None: these were all.
-    pub(super) async fn next(&mut self, replay: &Replay) -> Option<Vec<Stored>> {
+    pub(super) async fn next(&mut self, replay: &Replay) -> Option<Part> {
         loop {
             let some = self.left.pop()?;
             let filters: Vec<&str> = some.iter().map(String::as_str).collect();
             match replay.last_values(&filters, 0, true).await {
-                Ok(values) => {
-                    self.up_to = self.up_to.min(values.up_to);
-                    return Some(values.messages);
+                Ok(answer) if answer.up_to >= self.up_to => {
+                    let (values, newer): (Vec<_>, Vec<_>) =
+                        answer.messages.into_iter().partition(|value| value.seq <= self.up_to);
+                    let newer = newer.into_iter().map(|value| value.subject).collect();
+                    return Some(Part { values, newer });
+                }
+                Ok(_) => {
+                    // A replica behind the census, which a barrier did not rule out.
+                    self.left.push(some);
+                    tokio::time::sleep(LAG).await;
                 }
                 Err(ReadError::TooWide) if some.len() > 1 => {
                     // So large that they do not fit into one answer.

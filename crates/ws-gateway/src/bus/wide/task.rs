@@ -14,7 +14,7 @@ use super::{
     backlog::Backlog,
     consumer::{Broken, Consumer, Delivered, Heard},
     link::{Facts, Link},
-    snapshot::{LastOfEach, jittered},
+    snapshot::{LastOfEach, Part, jittered},
 };
 use crate::{
     bus::{
@@ -178,16 +178,16 @@ impl Task {
             }
             tokio::time::sleep(jittered(RETRY)).await;
         };
-        let subjects = census.subjects.len();
+        let (up_to, subjects) = (census.up_to, census.subjects.len());
         let mut last = LastOfEach::of(census);
-        while let Some(mut values) = last.next(&self.replay).await {
-            for value in &mut values {
-                value.subject = self.name(&value.subject);
+        while let Some(Part { mut values, mut newer }) = last.next(&self.replay).await {
+            for subject in values.iter_mut().map(|value| &mut value.subject).chain(&mut newer) {
+                *subject = self.name(subject);
             }
-            self.tell(Word::Values(values)).await?;
+            self.tell(Word::Values { values, newer }).await?;
         }
-        self.tell(Word::Opened { up_to: last.up_to, subjects }).await?;
-        Ok(last.up_to)
+        self.tell(Word::Opened { up_to, subjects }).await?;
+        Ok(up_to)
     }
 
     fn name(&mut self, subject: &str) -> Arc<str> {
