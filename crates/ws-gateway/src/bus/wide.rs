@@ -41,7 +41,7 @@
 //! W rises on a quiet pattern too. A heartbeat carries the number of the consumer's last message and
 //! the stream sequence it has looked at last; when the task has all up to that number, W is that
 //! sequence. (The tick as a second filter would do as well, but with several filters the server walks
-//! all subjects for each message: measured, 1,500 messages a second instead of many ten thousand.)
+//! all subjects for each message: 1,500 messages a second instead of 7,700, in a debug build.)
 //!
 //! The sequence that precedes each message of its subject, which core messages carry, is here the last
 //! that was delivered of it: by 2. there is none in between.
