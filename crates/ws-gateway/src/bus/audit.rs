@@ -4,8 +4,16 @@
 //! read, and then everything up to the sequence the replica had applied is known to be delivered. This is
 //! true of any replica's answer, so the audits on a period need no barrier. After trouble there is one:
 //! then the answer is at least as new as the end of the trouble.
+//!
+//! A feed has one audit under way at most, however often trouble is suspected meanwhile. An answer that
+//! was asked for before the latest suspicion proves nothing about it, so another audit follows.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    mem,
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::FutureExt;
 use tokio::time::Instant;
@@ -50,12 +58,13 @@ impl Bus {
         }
     }
 
-    /// Messages may have been lost: audits every feed at once.
+    /// Messages may have been lost: audits every feed at once, or as soon as its present audit is back.
     pub(super) fn audit_all(&mut self) {
         let live = self.sources.iter_mut().filter(|(_, source)| source.machine.is_live() && !source.is_wide());
-        let live = live.map(|(slot, source)| {
+        let live = live.filter_map(|(slot, source)| {
             source.proof = Proof::Asked;
-            slot
+            source.must_audit_again = source.is_under_audit;
+            (!source.is_under_audit).then_some(slot)
         });
         let live: Vec<usize> = live.collect();
         for round in self.rounds(live) {
@@ -68,7 +77,7 @@ impl Bus {
     pub(super) fn schedule_audit(&mut self, slot: usize) {
         let feeds = &self.config.feeds;
         let source = &mut self.sources[slot];
-        let wait = if std::mem::take(&mut source.had_traffic) {
+        let wait = if mem::take(&mut source.had_traffic) {
             feeds.audit_interval.mul_f64(rand::random_range(0.5..1.0))
         } else {
             feeds.audit_quiet_interval.mul_f64(rand::random_range(0.8..1.2))
@@ -78,17 +87,15 @@ impl Bus {
     }
 
     fn audit(&mut self, round: Vec<SourceId>, is_urgent: bool, pause: Duration) {
-        let mut filters = Vec::with_capacity(round.len());
+        // The same subject may be in two feeds: one of them with a filter.
+        let mut filters = HashSet::with_capacity(round.len());
         let mut after = u64::MAX;
         let mut sources = Vec::with_capacity(round.len());
         for id in round {
             if let Some(source) = self.source(id).filter(|source| source.machine.is_live()) {
                 source.is_under_audit = true;
                 after = after.min(source.machine.watermark());
-                // The same subject may be in two feeds: one of them with a filter.
-                if !filters.contains(&source.topic.subject) {
-                    filters.push(source.topic.subject.clone());
-                }
+                filters.insert(source.topic.subject.clone());
                 sources.push(id);
             }
         }
@@ -127,6 +134,8 @@ impl Bus {
             Err(error) => {
                 self.metrics.audit_failures.add(1);
                 tracing::debug!(%error, feeds = sources.len(), "cannot audit feeds yet");
+                // The next one begins after whatever was suspected meanwhile.
+                let is_urgent = !self.take_again(&sources).is_empty() || is_urgent;
                 self.audit(sources, is_urgent, RETRY.mul_f64(rand::random_range(0.5..2.0)));
                 return;
             }
@@ -135,6 +144,7 @@ impl Bus {
         for message in &values.messages {
             by_subject.insert(&message.subject, (&message.subject, message.seq));
         }
+        let again = self.take_again(&sources);
         for id in sources {
             self.outlive(id, kept_from);
             let Some(source) = self.source(id) else {
@@ -151,7 +161,8 @@ impl Bus {
             let settled = Settled { source: id, up_to: values.up_to, lasts };
             if is_urgent || settled.lasts.is_empty() {
                 self.on_settled(&settled);
-                self.prove(id, is_urgent.then_some(settled.up_to));
+                let proves = is_urgent && !again.contains(&id.slot);
+                self.prove(id, proves.then_some(settled.up_to));
             } else {
                 let wait = async move {
                     tokio::time::sleep(ON_ITS_WAY).await;
@@ -160,6 +171,15 @@ impl Bus {
                 self.reads.push(wait.boxed());
             }
         }
+        for round in self.rounds(again) {
+            self.audit(round, true, Duration::ZERO);
+        }
+    }
+
+    /// Those for which the answer that has come is too old, once.
+    fn take_again(&mut self, sources: &[SourceId]) -> Vec<usize> {
+        let again = |id: &SourceId| self.source(*id).is_some_and(|source| mem::take(&mut source.must_audit_again));
+        sources.iter().copied().filter(again).map(|id| id.slot).collect()
     }
 
     /// Announces what the stream dropped before it could be known whether it had come.

@@ -8,7 +8,10 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use async_nats::{Client, HeaderMap, Message, Request, header};
 use futures_util::StreamExt;
 use serde::{Deserialize, de::DeserializeOwned};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::Instant,
+};
 
 use super::{feed::Stored, history::Anchors};
 use crate::{config::Config, metrics::BusMetrics};
@@ -150,6 +153,9 @@ impl Replay {
     ) -> Result<LastValues, ReadError> {
         let _permit = self.permit().await;
         let barrier = if as_of_now { self.barrier().await? } else { 0 };
+        // The leader that answered may have lost what it had last: then no replica ever gets there, and
+        // the next barrier is lower.
+        let deadline = Instant::now() + self.config.nats.request_timeout;
         let mut asked = filters.to_vec();
         // There is always a tick, so "nothing matches" still tells how far the replica is.
         asked.push(&self.config.stream.tick_subject);
@@ -172,6 +178,9 @@ impl Replay {
                 return Ok(LastValues { messages: answer.messages, up_to: answer.up_to });
             }
             self.metrics.open_retries.add(1);
+            if Instant::now() >= deadline {
+                return Err(ReadError::NoAnswer("barrier"));
+            }
             tokio::time::sleep(LAG).await;
         }
     }

@@ -31,7 +31,7 @@ pub(super) struct SourceId {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Proof {
     Given,
-    /// An audit is under way.
+    /// An audit that began after that is under way, or begins when the present one is back.
     Asked,
     /// As soon as it is verified up to here.
     Until(u64),
@@ -64,7 +64,10 @@ pub(super) struct Source {
     pub(super) machine: Feed,
     /// When it is audited next.
     pub(super) audit_at: Instant,
+    /// One at a time.
     pub(super) is_under_audit: bool,
+    /// Trouble was suspected after the audit under way began: its answer proves nothing.
+    pub(super) must_audit_again: bool,
     /// Whether live messages have come since the last audit.
     pub(super) had_traffic: bool,
     pub(super) proof: Proof,
@@ -89,6 +92,7 @@ impl Source {
             machine: Feed::opening(),
             audit_at: Instant::now(),
             is_under_audit: false,
+            must_audit_again: false,
             had_traffic: false,
             proof: Proof::Given,
             members: vec![member],
@@ -141,6 +145,7 @@ impl Source {
         self.opening = opening;
         self.machine = Feed::opening();
         self.is_under_audit = false;
+        self.must_audit_again = false;
         self.proof = Proof::Given;
         self.last.clear();
         self.voids.clear();
