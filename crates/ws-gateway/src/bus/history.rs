@@ -36,12 +36,15 @@ enum Anchor {
     Never,
 }
 
+/// One look-up for all who ask.
+type Lookup = Arc<OnceCell<Anchor>>;
+
 /// Sequences that cursors name, each looked up once for everybody who comes with it at the time.
 #[derive(Debug, Default)]
-pub(super) struct Anchors(Mutex<HashMap<u64, (Instant, Arc<OnceCell<Anchor>>)>>);
+pub(super) struct Anchors(Mutex<HashMap<u64, (Instant, Lookup)>>);
 
 impl Anchors {
-    fn of(&self, seq: u64) -> Arc<OnceCell<Anchor>> {
+    fn of(&self, seq: u64) -> Lookup {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|_, (since, _)| since.elapsed() < ANCHOR_LIFE);
         all.entry(seq).or_insert_with(|| (Instant::now(), Arc::default())).1.clone()

@@ -37,6 +37,13 @@ impl Freshness {
         Some(Cursor { epoch: self.epoch.filter(|own| Some(*own) == epoch)?, seq, ts_ms })
     }
 
+    /// The time of a tick that is remembered.
+    pub(crate) fn time_of(&self, epoch: Epoch, seq: u64) -> Option<i64> {
+        let ticks = Some(&self.ticks).filter(|_| self.epoch == Some(epoch))?;
+        let at = ticks.binary_search_by_key(&seq, |(seq, _)| *seq).ok()?;
+        ticks.get(at).map(|(_, ts_ms)| *ts_ms)
+    }
+
     fn checkpoint(&mut self, codec: Codec, cursor: Cursor) -> Bytes {
         let (seq, frame) = &mut self.encoded[codec.index()];
         if *seq != cursor.seq || frame.is_empty() {

@@ -76,8 +76,12 @@ impl Shard {
             return failed(ResumeFailure::EpochChanged);
         }
         let replays = mode == Mode::All && cursor.seq < feed.ring.base_seq();
-        let known = feed.last.values().map(|last| &last.publication).find(|last| last.seq == cursor.seq);
-        let known = known.map(|last| last.ts_ms).or_else(|| feed.ring.time_of(cursor.seq));
+        // A position of several chains is a tick; that of one chain its last value, mostly.
+        let last = feed.last.values().next().filter(|_| feed.is_one_chain()).map(|last| &last.publication);
+        let known = last.filter(|last| last.seq == cursor.seq).map(|last| last.ts_ms);
+        let known = known
+            .or_else(|| self.freshness.time_of(cursor.epoch, cursor.seq))
+            .or_else(|| feed.ring.time_of(cursor.seq));
         match known {
             Some(ts_ms) if ts_ms != cursor.ts_ms => return failed(ResumeFailure::RolledBack),
             Some(_) if !replays => return Verdict::Known(Beginning::After(cursor)),

@@ -196,6 +196,8 @@ async fn waits_for_nats_that_is_not_there_yet() {
     let mut nats = NatsServer::start().await.expect("a nats-server");
     let mut config = config(&nats.url());
     config.feeds.open_timeout = Duration::from_millis(300);
+    // What the whole connection is told is another test's matter.
+    config.feeds.stale_after = Duration::from_secs(3600);
     provision(&config, false).await.expect("streams");
     let publisher = Feeder::connect(vec![nats.url()]).await;
     let seq = publisher.price("BTC", 1).await;

@@ -15,6 +15,9 @@ use super::{
 /// Messages of a batch. Fewer than a hole may have, so that a read takes several.
 const BATCH: usize = 2;
 
+/// The last sequence of each subject, as an audit is told.
+type Lasts = Vec<(Arc<str>, u64)>;
+
 /// A read under way. Each turn it comes one stage further, or fails and begins again.
 #[derive(Debug)]
 pub(super) enum Read {
@@ -34,7 +37,7 @@ pub(super) enum Read {
     },
     Audit {
         after: u64,
-        answer: Option<(u64, Vec<(Arc<str>, u64)>)>,
+        answer: Option<(u64, Lasts)>,
         /// The opening whose holes it has shown.
         seen_by: u32,
         kept_from: Option<u64>,
