@@ -38,6 +38,7 @@ mod nats;
 mod pulse;
 mod reads;
 mod replay;
+mod route;
 mod source;
 mod wide;
 
@@ -172,13 +173,9 @@ impl Bus {
                 Some(_) = elections.next() => self.audit_all(),
                 Some(event) = events.recv() => self.on_event(&event),
                 now = clock.tick() => {
-                    let (context, config) = (self.context.clone(), self.config.clone());
-                    let must_be_seen = self.pulse.must_be_seen();
-                    self.reads.push(async move {
-                        Done::Ticked { is_stored: nats::tick(&context, &config, must_be_seen).await }
-                    }.boxed());
+                    self.publish_tick();
                     self.audit_due(now);
-                    self.feel_pulse();
+                    self.on_second(now);
                     // Until the stream is known, nothing can be opened: ask more often.
                     if now - epoch_asked >= EPOCH_PERIOD || self.epoch.is_none() {
                         epoch_asked = now;
@@ -190,6 +187,16 @@ impl Bus {
             self.open_next();
             self.flush();
         }
+    }
+
+    fn publish_tick(&mut self) {
+        if !pulse::is_connected(&self.reader) {
+            return;
+        }
+        let (context, config) = (self.context.clone(), self.config.clone());
+        let must_be_seen = self.pulse.must_be_seen();
+        let tick = async move { Done::Ticked { is_stored: nats::tick(&context, &config, must_be_seen).await } };
+        self.reads.push(tick.boxed());
     }
 
     /// What comes on a subject of the bus's own; nothing when it cannot be subscribed.
@@ -408,8 +415,7 @@ impl Bus {
 
     fn on_event(&mut self, event: &Event) {
         match event {
-            Event::Connected => self.on_connected(),
-            Event::Disconnected => self.on_disconnected(),
+            Event::Connected | Event::Disconnected => self.look_at_connection(),
             Event::SlowConsumer(_) => {
                 self.metrics.slow_consumer_events.add(1);
                 self.audit_all();

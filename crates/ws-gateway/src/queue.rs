@@ -189,6 +189,21 @@ mod tests {
     }
 
     #[test]
+    fn verifies_nothing_that_was_refused() {
+        let one = publish(1, 1).size();
+        let (tx, rx) = channel(one);
+        let verified = |slot, up_to| Item::Verified { feed: FeedId { slot, generation: 0 }, up_to };
+        tx.push(&mut vec![publish(1, 1), verified(1, 1), publish(1, 2), verified(1, 2), verified(2, 2)]);
+        let mut batch = Batch::default();
+        rx.take(&mut batch);
+        let verified = batch.items.iter().filter_map(|item| match item {
+            Item::Verified { feed, up_to } => Some((feed.slot, *up_to)),
+            _ => None,
+        });
+        assert_eq!(verified.collect::<Vec<_>>(), [(1, 1), (2, 2)]);
+    }
+
+    #[test]
     fn leaves_out_what_follows_a_hole_in_the_same_feed() {
         let one = publish(1, 1).size();
         let (tx, rx) = channel(one);

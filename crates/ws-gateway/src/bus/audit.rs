@@ -146,7 +146,6 @@ impl Bus {
         }
         let again = self.take_again(&sources);
         for id in sources {
-            self.outlive(id, kept_from);
             let Some(source) = self.source(id) else {
                 continue;
             };
@@ -157,9 +156,13 @@ impl Bus {
                 let last = by_subject.get(&*source.topic.subject).copied().filter(is_missing);
                 last.map(|(subject, seq)| (subject.clone(), seq)).into_iter().collect()
             };
+            let is_outlived = kept_from > source.machine.watermark() + 1;
+            if is_outlived {
+                self.outlive(id, kept_from, &lasts);
+            }
             self.schedule_audit(id.slot);
             let settled = Settled { source: id, up_to: values.up_to, lasts };
-            if is_urgent || settled.lasts.is_empty() {
+            if is_urgent || is_outlived || settled.lasts.is_empty() {
                 self.on_settled(&settled);
                 let proves = is_urgent && !again.contains(&id.slot);
                 self.prove(id, proves.then_some(settled.up_to));
@@ -182,12 +185,16 @@ impl Bus {
         sources.iter().copied().filter(again).map(|id| id.slot).collect()
     }
 
-    /// Announces what the stream dropped before it could be known whether it had come.
-    fn outlive(&mut self, id: SourceId, kept_from: u64) {
+    /// Announces what the stream dropped before it could be known whether it had come. What the audit
+    /// has seen is asked for first: if that is dropped too, it is known by name.
+    fn outlive(&mut self, id: SourceId, kept_from: u64, lasts: &[(Arc<str>, u64)]) {
         let Some(source) = self.source(id) else {
             return;
         };
         let mut steps = Vec::new();
+        for (subject, last) in lasts {
+            source.machine.verified(subject, *last, &mut steps);
+        }
         let Some((after, until)) = source.machine.outlived(kept_from, &mut steps) else {
             return;
         };

@@ -1,15 +1,16 @@
 //! The connections to NATS, what happens to them, and what the stream says of itself.
 
-use std::{
-    hash::{DefaultHasher, Hash, Hasher},
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use async_nats::{Client, Event, ReconnectToServer, Server, ServerAddr, jetstream};
+use async_nats::{
+    Client, Event,
+    jetstream::{self, ErrorCode, context::GetStreamErrorKind},
+};
 use odin_protocol::Epoch;
+use sha1::{Digest, Sha1};
 use tokio::sync::mpsc;
 
+use super::route::Route;
 use crate::{
     admin::NotReady,
     config::{Config, Nats},
@@ -22,9 +23,9 @@ const EVENTS: usize = 256;
 /// Messages kept for one subscription before the library drops them and says so.
 const SUBSCRIPTION_MESSAGES: usize = 256 * 1024;
 
-/// Pauses before a server is tried: full jitter up to the first, doubled with each failure.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_secs(4);
+/// Subscriptions begun and ended that wait for a connection. The sequencer would wait with them, so it is
+/// more than the feeds that fit into memory; what does not wait costs nothing.
+const WAITING_COMMANDS: usize = 1 << 20;
 
 /// The three connections: live messages come by one, what is read back by another, and what consumers
 /// bring by the third.
@@ -47,7 +48,7 @@ pub(crate) async fn connect(nats: &Nats) -> Result<Connections, RunError> {
     let live = options(nats, "live").await?.subscription_capacity(SUBSCRIPTION_MESSAGES).event_callback(move |event| {
         let tell = tell.clone();
         async move {
-            // Full means that the sequencer has enough to do already, including this.
+            // Full means that the sequencer has enough to do already. It looks at the connection by itself.
             let _ = tell.try_send(event);
         }
     });
@@ -63,41 +64,37 @@ async fn options(nats: &Nats, purpose: &str) -> Result<async_nats::ConnectOption
     Ok(options
         .name(format!("{} {purpose}", nats.name))
         .retry_on_initial_connect()
+        .client_capacity(WAITING_COMMANDS)
         .ping_interval(Duration::from_secs(10))
         .reconnect_to_server_callback({
-            let last = Arc::new(Mutex::new(None));
-            move |servers, _| {
-                let choice = choose(&servers, &mut last.lock().unwrap_or_else(PoisonError::into_inner));
-                async move { choice }
-            }
+            let route = Route::default();
+            move |servers, info| std::future::ready(route.choose(&servers, &info))
         }))
 }
 
-/// The server to try next: one that failed least often, and not the one that was left while there is
-/// another – a server may be deaf without looking dead.
-fn choose(servers: &[Server], last: &mut Option<ServerAddr>) -> Option<ReconnectToServer> {
-    let others: Vec<&Server> = servers.iter().filter(|server| Some(&server.addr) != last.as_ref()).collect();
-    let candidates = if others.is_empty() { servers.iter().collect() } else { others };
-    let least = candidates.iter().map(|server| server.failed_attempts).min()?;
-    let candidates: Vec<_> = candidates.into_iter().filter(|server| server.failed_attempts == least).collect();
-    let chosen = candidates[rand::random_range(0..candidates.len())];
-    *last = Some(chosen.addr.clone());
-    let longest = FIRST_PAUSE.saturating_mul(1 << least.min(16)).min(LONGEST_PAUSE);
-    Some(ReconnectToServer { addr: chosen.addr.clone(), delay: Some(longest.mul_f64(rand::random())) })
+/// Why the stream is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unknown {
+    /// The gateway cannot work with it.
+    Unusable(NotReady),
+    /// Nobody who knows answered: no leader, or no connection.
+    NoAnswer,
 }
 
 /// Asks the stream who it is.
 ///
 /// # Errors
-/// Why the gateway cannot work with it, or cannot reach it.
-pub(crate) async fn epoch(context: &jetstream::Context, config: &Config) -> Result<Epoch, NotReady> {
+/// See [`Unknown`].
+pub(super) async fn epoch(context: &jetstream::Context, config: &Config) -> Result<Epoch, Unknown> {
     let wanted = &config.stream;
     let stream = match context.get_stream(&wanted.name).await {
         Ok(stream) => stream,
         Err(error) => {
             return Err(match error.kind() {
-                jetstream::context::GetStreamErrorKind::JetStream(_) => NotReady::StreamMissing,
-                _ => NotReady::NatsDisconnected,
+                GetStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND => {
+                    Unknown::Unusable(NotReady::StreamMissing)
+                }
+                _ => Unknown::NoAnswer,
             });
         }
     };
@@ -106,17 +103,19 @@ pub(crate) async fn epoch(context: &jetstream::Context, config: &Config) -> Resu
         !republish.headers_only && republish.destination == wanted.live_subject(&republish.source)
     });
     if !info.config.allow_direct || !republishes {
-        return Err(NotReady::StreamMisconfigured);
+        return Err(Unknown::Unusable(NotReady::StreamMisconfigured));
     }
     Ok(epoch_of(info))
 }
 
 /// The identity of the stream that says this of itself.
 pub(super) fn epoch_of(info: &jetstream::stream::Info) -> Epoch {
-    let mut hasher = DefaultHasher::new();
-    info.created.unix_timestamp_nanos().hash(&mut hasher);
-    info.config.metadata.get("odin_epoch").hash(&mut hasher);
-    Epoch::from_hash(hasher.finish())
+    // Of what every gateway sees, by a function that no release of anything changes: one built later must
+    // give the stream the same name.
+    let marker = info.config.metadata.get("odin_epoch").map_or("", String::as_str);
+    let digest = Sha1::digest(format!("{}:{marker}", info.created.unix_timestamp_nanos()));
+    let (first, _) = digest.split_first_chunk().expect("twenty bytes");
+    Epoch::from_hash(u64::from_be_bytes(*first))
 }
 
 /// Publishes the tick: proof that the stream takes messages, and something that the newest of is always

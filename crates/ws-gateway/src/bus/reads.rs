@@ -11,11 +11,10 @@ use super::{
     feed::Stored,
     history::Stretch,
     look_back::LookedBack,
-    nats,
+    nats::{self, Unknown},
     replay::{LastValues, ReadError},
     source::{Source, SourceId},
 };
-use crate::admin::NotReady;
 
 /// Exact subjects opened by one request; Direct Get reads no more at once.
 const FILTERS: usize = 1000;
@@ -36,7 +35,10 @@ pub(super) enum Done {
     },
     Audited(Audited),
     Settled(Settled),
-    Probed(Result<u64, ReadError>),
+    Probed {
+        live: Result<u64, ReadError>,
+        reader: Result<u64, ReadError>,
+    },
     Filled {
         source: SourceId,
         subject: Arc<str>,
@@ -44,11 +46,11 @@ pub(super) enum Done {
         result: Result<Stretch, ReadError>,
     },
     LookedBack(LookedBack),
-    Epoch(Result<Epoch, NotReady>),
+    Epoch(Result<Epoch, Unknown>),
     Ticked {
         is_stored: bool,
     },
-    Rerouted,
+    Moved,
 }
 
 impl Bus {
@@ -125,7 +127,7 @@ impl Bus {
             },
             Done::Audited(audited) => self.on_audited(audited),
             Done::Settled(settled) => self.on_settled(&settled),
-            Done::Probed(last) => self.on_probed(&last),
+            Done::Probed { live, reader } => self.on_probed(live, reader),
             Done::Filled { source, subject, until, result } => {
                 let mut steps = std::mem::take(&mut self.steps);
                 match (self.source(source), result) {
@@ -145,7 +147,7 @@ impl Bus {
             Done::LookedBack(answer) => self.on_looked_back(answer),
             Done::Epoch(epoch) => self.on_epoch(epoch),
             Done::Ticked { is_stored } => self.on_ticked(is_stored),
-            Done::Rerouted => {}
+            Done::Moved => {}
         }
     }
 
@@ -202,16 +204,16 @@ impl Bus {
         self.reads.push(async move { Done::Epoch(nats::epoch(&context, &config).await) }.boxed());
     }
 
-    fn on_epoch(&mut self, answer: Result<Epoch, NotReady>) {
+    fn on_epoch(&mut self, answer: Result<Epoch, Unknown>) {
         let epoch = match answer {
             Ok(epoch) => epoch,
-            Err(why) => {
-                self.pulse.fault = Some(why);
-                self.judge_readiness();
+            Err(Unknown::Unusable(fault)) => {
+                self.note_fault(Some(fault));
                 return;
             }
+            // Says nothing of the stream: the tick says whether it is there.
+            Err(Unknown::NoAnswer) => return,
         };
-        self.pulse.fault = None;
         if self.epoch.is_some_and(|known| known != epoch) {
             tracing::warn!(%epoch, "the stream is another one: every feed is opened again");
             self.metrics.epoch_changes.add(1);
@@ -224,6 +226,6 @@ impl Bus {
             }
         }
         self.epoch = Some(epoch);
-        self.judge_readiness();
+        self.note_fault(None);
     }
 }

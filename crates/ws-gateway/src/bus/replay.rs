@@ -13,7 +13,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{feed::Stored, history::Anchors};
+use super::{feed::Stored, history::Anchors, pulse::is_connected};
 use crate::{config::Config, metrics::BusMetrics};
 
 /// Messages asked for in one batch.
@@ -76,8 +76,8 @@ pub(super) struct Answer {
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Replay {
-    live: Client,
-    reader: Client,
+    pub(super) live: Client,
+    pub(super) reader: Client,
     pub(super) config: Arc<Config>,
     metrics: Arc<BusMetrics>,
     /// Bounds the requests under way.
@@ -125,6 +125,9 @@ impl Replay {
     /// # Errors
     /// [`ReadError::NoAnswer`] without a leader, [`ReadError::Unexpected`] if it took the message.
     pub(crate) async fn barrier(&self) -> Result<u64, ReadError> {
+        if !is_connected(&self.live) {
+            return Err(ReadError::NoAnswer("barrier"));
+        }
         self.metrics.barriers.add(1);
         let mut headers = HeaderMap::new();
         headers.insert(header::NATS_EXPECTED_LAST_SEQUENCE, NEVER.to_string().as_str());
@@ -185,14 +188,18 @@ impl Replay {
         }
     }
 
-    /// The sequence of the last tick, as some replica knows it.
+    /// The sequence of the last tick, as some replica knows it that `client` reaches; 0 if there is none.
+    /// Waits for nobody's turn: it is asked when nothing else is answered.
     ///
     /// # Errors
     /// See [`ReadError`].
-    pub(super) async fn last_tick(&self) -> Result<u64, ReadError> {
+    pub(super) async fn last_tick(&self, client: &Client) -> Result<u64, ReadError> {
         let request = serde_json::json!({ "multi_last": [self.config.stream.tick_subject], "batch": 1 }).to_string();
-        let answer = self.direct_get("tick", &request).await?;
-        Ok(answer.messages.last().map_or(0, |tick| tick.seq))
+        match self.direct_get_by(client, "tick", &request).await {
+            Ok(answer) => Ok(answer.messages.last().map_or(0, |tick| tick.seq)),
+            Err(ReadError::NotFound(_)) => Ok(0),
+            Err(error) => Err(error),
+        }
     }
 
     /// What the stream keeps, by its leader.
@@ -202,6 +209,9 @@ impl Replay {
 
     /// The same, as much as is wanted of what was asked for.
     pub(super) async fn ask_stream_info<T: DeserializeOwned>(&self, request: String) -> Result<T, ReadError> {
+        if !is_connected(&self.reader) {
+            return Err(ReadError::NoAnswer("stream info"));
+        }
         let subject = format!("$JS.API.STREAM.INFO.{}", self.config.stream.name);
         let request = Request::new().payload(request.into()).timeout(Some(self.config.nats.request_timeout));
         let answer = self.reader.send_request(subject, request).await;
@@ -216,8 +226,15 @@ impl Replay {
 
     /// One request and all its answers.
     pub(super) async fn direct_get(&self, what: &'static str, request: &str) -> Result<Answer, ReadError> {
+        self.direct_get_by(&self.reader, what, request).await
+    }
+
+    async fn direct_get_by(&self, client: &Client, what: &'static str, request: &str) -> Result<Answer, ReadError> {
+        if !is_connected(client) {
+            return Err(ReadError::NoAnswer(what));
+        }
         self.metrics.direct_gets.add(1);
-        let result = tokio::time::timeout(self.config.nats.request_timeout, self.collect(what, request)).await;
+        let result = tokio::time::timeout(self.config.nats.request_timeout, self.collect(client, what, request)).await;
         let result = result.unwrap_or(Err(ReadError::NoAnswer(what)));
         if result.is_err() {
             self.metrics.direct_get_errors.add(1);
@@ -225,13 +242,13 @@ impl Replay {
         result
     }
 
-    async fn collect(&self, what: &'static str, request: &str) -> Result<Answer, ReadError> {
+    async fn collect(&self, client: &Client, what: &'static str, request: &str) -> Result<Answer, ReadError> {
         let gone = |_| ReadError::NoAnswer(what);
-        let inbox = self.reader.new_inbox();
-        let mut answers = self.reader.subscribe(inbox.clone()).await.map_err(|_| ReadError::NoAnswer(what))?;
+        let inbox = client.new_inbox();
+        let mut answers = client.subscribe(inbox.clone()).await.map_err(|_| ReadError::NoAnswer(what))?;
         let subject = format!("$JS.API.DIRECT.GET.{}", self.config.stream.name);
         let request = request.to_owned().into();
-        self.reader.publish_with_reply(subject, inbox, request).await.map_err(gone)?;
+        client.publish_with_reply(subject, inbox, request).await.map_err(gone)?;
         let mut names = HashMap::new();
         let mut messages = Vec::new();
         while let Some(answer) = answers.next().await {

@@ -54,6 +54,14 @@ impl Shard {
             let Debt { owed, wants } = debt;
             outbox.is_waiting = false;
             if outbox.rest.is_empty() && outbox.answers.is_empty() && owed.is_empty() {
+                // A feed that lost some in the queue is opened anew: what it missed is still to come.
+                let feeds = || connection.subscriptions.iter().map(|subscription| self.feeds.at(subscription.feed));
+                let owes_live = outbox.owes_live && connection.closing.is_none();
+                if wants.is_empty() && owes_live && feeds().any(|feed| feed.has_hole) {
+                    outbox.is_waiting = true;
+                    connection.outbox = Some(outbox);
+                    return;
+                }
                 if wants.is_empty() && std::mem::take(&mut outbox.owes_live) && connection.closing.is_none() {
                     let live = ServerMessage::Live { channel: None };
                     append_message(connection.codec, &live, &mut outbox.answers);

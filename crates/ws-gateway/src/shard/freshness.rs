@@ -1,11 +1,11 @@
 //! How fresh what a connection gets is, and up to where it is complete: `stale`, `live`, `checkpoint`.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use bytes::Bytes;
 use odin_protocol::{Cursor, Epoch, codec::Codec, error::StaleReason, message::ServerMessage};
 
-use super::{Shard, TICKS_PER_S};
+use super::{Shard, TICKS_PER_S, connection::Outbox, subscription::WAITING};
 use crate::publication::append_message;
 
 /// Ticks remembered: quiet feeds are verified up to positions of half a minute ago.
@@ -99,19 +99,23 @@ impl Shard {
         self.connections.iter().filter(|(_, c)| c.closing.is_none()).map(|(slot, _)| slot).collect()
     }
 
-    /// The position of a connection that has been sent everything, as a frame.
-    pub(super) fn checkpoint(&mut self, slot: usize) -> Option<Bytes> {
+    /// The position of a connection that has been sent everything, as a frame; none if it has not, if a
+    /// subscription has not begun yet, or if nothing was verified within `period`.
+    pub(super) fn checkpoint(&mut self, slot: usize, period: Duration) -> Option<Bytes> {
         if self.freshness.stale.is_some() {
             return None;
         }
         let connection = &self.connections[slot];
         let is_behind = |cursor: &super::subscription::Cursor| cursor.past.is_some();
-        if connection.outbox.as_ref().is_some_and(|outbox| !outbox.is_waiting || outbox.cursors.iter().any(is_behind)) {
+        let is_held_up =
+            |outbox: &Outbox| !outbox.is_waiting || outbox.owes_live || outbox.cursors.iter().any(is_behind);
+        if connection.outbox.as_deref().is_some_and(is_held_up) {
             return None;
         }
         let feeds = || connection.subscriptions.iter().filter(|s| s.is_listed()).map(|s| self.feeds.at(s.feed));
-        let interval = self.config.feeds.checkpoint_interval.as_secs() * TICKS_PER_S;
-        if !feeds().any(|feed| feed.verified_at + interval.max(TICKS_PER_S) >= self.ticks) {
+        let ticks = period.as_secs().max(1) * TICKS_PER_S;
+        let has_news = feeds().any(|feed| feed.verified_at + ticks >= self.ticks);
+        if !has_news || connection.subscriptions.iter().any(|subscription| subscription.index == WAITING) {
             return None;
         }
         let epoch = feeds().next().and_then(|feed| feed.epoch);
@@ -129,6 +133,10 @@ impl Shard {
     /// Looks for feeds that were silent for longer than their rule allows. Called once a second.
     pub(super) fn find_silence(&mut self) {
         let mut silent = Vec::new();
+        if self.freshness.stale.is_some() {
+            // Nobody knows whether they are silent.
+            return;
+        }
         for feed in self.feeds.iter_mut() {
             let Some(limit) = feed.topic.max_silence.filter(|_| feed.epoch.is_some() && !feed.is_silent) else {
                 continue;

@@ -82,8 +82,12 @@ impl Shard {
         if pings {
             encode_frame(Opcode::Ping, &[], &mut bytes);
         }
-        if pings || self.needs_checkpoints(slot) {
-            bytes.extend(self.checkpoint(slot).iter().flatten());
+        let needs_checkpoints = self.needs_checkpoints(slot);
+        if pings || needs_checkpoints {
+            // As long as it has been since the last one.
+            let feeds = &self.config.feeds;
+            let period = if needs_checkpoints { feeds.checkpoint_interval } else { self.config.heartbeat.interval };
+            bytes.extend(self.checkpoint(slot, period).iter().flatten());
         }
         if bytes.is_empty() {
             return;

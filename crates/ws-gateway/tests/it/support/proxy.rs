@@ -1,4 +1,5 @@
-//! A wire between a gateway and NATS that can be cut, mended, and made to lose or repeat live messages.
+//! A wire between a gateway and NATS that can be cut, mended, and made to lose or repeat live messages, or to
+//! carry no ticks.
 //!
 //! The server behind it is real; only the wire misbehaves.
 
@@ -19,11 +20,15 @@ use tokio::{
 /// Messages on these subjects may be lost or repeated.
 const LIVE: &str = "live.odin.tokens.";
 
+/// The stream's tick, as it comes live.
+const TICK: &str = "live.odin.sys.tick";
+
 #[derive(Debug, Default)]
 struct Faults {
     lose: AtomicU32,
     lost: AtomicU32,
     repeats: AtomicBool,
+    is_mute: AtomicBool,
 }
 
 /// See the module.
@@ -77,6 +82,11 @@ impl Proxy {
         self.faults.lost.load(Ordering::SeqCst)
     }
 
+    /// Carries no live ticks from now on, or carries them again.
+    pub(crate) fn mute(&self, is_mute: bool) {
+        self.faults.is_mute.store(is_mute, Ordering::SeqCst);
+    }
+
     /// Delivers every live message twice from now on.
     pub(crate) fn repeat(&self) {
         self.faults.repeats.store(true, Ordering::SeqCst);
@@ -106,9 +116,14 @@ async fn filter(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, faults: &Faults
             return Ok(());
         }
         let mut at = 0;
-        while let Some((length, is_live)) = operation(&waiting[at..]) {
+        while let Some((length, subject)) = operation(&waiting[at..]) {
+            let is_live = subject.starts_with(LIVE);
+            let is_muted = subject == TICK && faults.is_mute.load(Ordering::SeqCst);
             let bytes = &waiting[at..at + length];
             at += length;
+            if is_muted {
+                continue;
+            }
             let lose = |left: u32| left.checked_sub(1);
             if is_live && faults.lose.fetch_update(Ordering::SeqCst, Ordering::SeqCst, lose).is_ok() {
                 faults.lost.fetch_add(1, Ordering::SeqCst);
@@ -125,16 +140,16 @@ async fn filter(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, faults: &Faults
     }
 }
 
-/// Length of the first operation, if it is complete, and whether it is a live message.
-fn operation(bytes: &[u8]) -> Option<(usize, bool)> {
+/// Length of the first operation, if it is complete, and its subject if it is a message.
+fn operation(bytes: &[u8]) -> Option<(usize, &str)> {
     let line_end = bytes.windows(2).position(|pair| pair == b"\r\n")? + 2;
     let line = std::str::from_utf8(&bytes[..line_end]).ok()?;
     let mut words = line.split_ascii_whitespace();
     if !matches!(words.next(), Some("MSG" | "HMSG")) {
-        return Some((line_end, false));
+        return Some((line_end, ""));
     }
-    let is_live = words.next()?.starts_with(LIVE);
+    let subject = words.next()?;
     let payload: usize = words.next_back()?.parse().ok()?;
     let length = line_end + payload + 2;
-    (bytes.len() >= length).then_some((length, is_live))
+    (bytes.len() >= length).then_some((length, subject))
 }
