@@ -1,6 +1,11 @@
 //! A client that keeps cursors as the protocol says, notes everything, and comes back to any gateway.
 
-use std::{collections::HashMap, net::SocketAddr, time::Duration};
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use odin_protocol::{
     Channel, Codec, Cursor, Mode, ServerMessage,
@@ -55,6 +60,9 @@ pub struct Plan {
     pub seed: u64,
 }
 
+/// When clients connected, all of them.
+pub type Connects = Arc<Mutex<Vec<Instant>>>;
+
 /// A client that is running. Dropped, it is gone without goodbye.
 #[derive(Debug)]
 pub struct Client {
@@ -77,9 +85,11 @@ impl Client {
         gateways: watch::Receiver<Vec<SocketAddr>>,
         reading: watch::Receiver<Reading>,
         history: History,
+        connects: Connects,
     ) -> Client {
         let random = ChaCha8Rng::seed_from_u64(plan.seed);
-        let mut body = Body { plan, gateways, reading, history, random, positions: HashMap::new(), checkpoint: None };
+        let (positions, checkpoint) = (HashMap::new(), None);
+        let mut body = Body { plan, gateways, reading, history, connects, random, positions, checkpoint };
         let task = tokio::spawn(async move { body.live().await });
         Client { task: task.abort_handle() }
     }
@@ -90,6 +100,7 @@ struct Body {
     gateways: watch::Receiver<Vec<SocketAddr>>,
     reading: watch::Receiver<Reading>,
     history: History,
+    connects: Connects,
     random: ChaCha8Rng,
     /// The position of each subscription: what its updates or its `subscribed` said.
     positions: HashMap<String, Cursor>,
@@ -109,6 +120,7 @@ impl Body {
             {
                 last = Some(at);
                 self.history.note(Record::Connected { gateway: at });
+                self.connects.lock().unwrap_or_else(PoisonError::into_inner).push(Instant::now());
                 self.serve(&mut socket).await;
                 self.history.note(Record::Parted);
             }

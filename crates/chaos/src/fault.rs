@@ -6,7 +6,10 @@ use anyhow::Context as _;
 use odin_devkit::Wire;
 use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
-use tokio::{sync::watch, time::sleep};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
 
 use crate::{
     arena::{Arena, STREAM},
@@ -102,6 +105,8 @@ pub struct Hands<'a> {
     pub reading: &'a watch::Sender<Reading>,
     /// What may have happened so far.
     pub excuses: &'a mut Excuses,
+    /// When gateways were told to leave.
+    pub goodbyes: &'a mut Vec<Instant>,
     /// Where choices come from.
     pub random: &'a mut ChaCha8Rng,
 }
@@ -180,6 +185,7 @@ impl Hands<'_> {
                 for at in 0..self.arena.posts.len() {
                     let mut gateway = self.arena.posts[at].gateway.take().context("it runs")?;
                     self.arena.tell_addresses();
+                    self.goodbyes.push(Instant::now());
                     gateway.terminate().await?;
                     self.arena.start_gateway(at).await?;
                 }

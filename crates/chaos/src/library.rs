@@ -35,8 +35,8 @@ impl LibraryClient {
         channels: &[String],
         history: History,
     ) -> anyhow::Result<LibraryClient> {
-        let mut options = Options::default();
-        options.urls = gateways.iter().map(|address| format!("ws://{address}/ws")).collect();
+        let urls = gateways.iter().map(|address| format!("ws://{address}/ws")).collect();
+        let options = Options { urls, ..Options::default() };
         let (client, mut events) = odin_client::Client::connect(options)?;
         let subscriptions: Result<Vec<_>, _> = channels.iter().map(|channel| Subscription::new(channel)).collect();
         client.subscribe_with(subscriptions?.into_iter().map(|wish| wish.with_mode(mode))).await?;

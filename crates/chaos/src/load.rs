@@ -70,8 +70,7 @@ impl Load {
     /// # Errors
     /// No server can be reached.
     pub async fn start(urls: Vec<String>, shape: Shape, seed: u64) -> anyhow::Result<Load> {
-        let mut options = Options::default();
-        options.urls = urls;
+        let options = Options { urls, ..Options::default() };
         let publisher = Publisher::connect(options).await.context("the publisher")?;
         let numbers = Arc::new(AtomicU64::new(1));
         let acknowledged = Acknowledged::default();

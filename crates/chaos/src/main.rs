@@ -9,7 +9,7 @@ use odin_chaos::{
     fault::Fault,
     load::Shape,
     report::Report,
-    rolling::rolling,
+    rolling::{curve, rolling},
     run::{self, run},
     storm,
 };
@@ -65,6 +65,9 @@ struct Shared {
     /// Time in which a gateway sends its clients away
     #[arg(long, default_value_t = 3000)]
     drain_window_ms: u64,
+    /// More clients of exact channels
+    #[arg(long, default_value_t = 0)]
+    crowd: u32,
     /// Histories, logs and configuration go here and stay; otherwise they stay only when a promise was broken
     #[arg(long)]
     history: Option<PathBuf>,
@@ -89,6 +92,7 @@ impl Shared {
             folder,
             programs: Programs::in_folder(&programs)?,
             drain_window: Duration::from_millis(self.drain_window_ms),
+            crowd: self.crowd,
         })
     }
 }
@@ -122,6 +126,10 @@ async fn prove(
     let report = work(options).await?;
     let table = report.table();
     println!("{table}");
+    if !report.moves.is_empty() {
+        println!("clients that moved, over the time since their gateway was told to leave:");
+        println!("{}", curve(&report.moves, Duration::from_millis(shared.drain_window_ms + 500), 14));
+    }
     if let Some(path) = &shared.report {
         std::fs::write(path, &table).with_context(|| format!("write {}", path.display()))?;
     }

@@ -1,6 +1,6 @@
 //! The table at the end of a run.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 
 use crate::{check::Findings, fault::Fault};
 
@@ -42,6 +42,8 @@ impl Line {
 pub struct Report {
     /// By fault.
     pub lines: BTreeMap<Fault, Line>,
+    /// How long after a gateway was told to leave its clients were somewhere else, if any was.
+    pub moves: Vec<Duration>,
 }
 
 impl Report {

@@ -1,20 +1,17 @@
 //! A run: a load, clients in every mode, one fault after the other, and the proof after each.
 
-use std::{
-    path::PathBuf,
-    time::{Duration, Instant},
-};
+use std::{path::PathBuf, sync::PoisonError, time::Duration};
 
 use anyhow::Context as _;
 use odin_protocol::{Channel, Codec, Mode};
 use rand::{SeedableRng as _, seq::SliceRandom as _};
 use rand_chacha::ChaCha8Rng;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 use crate::{
     arena::{Arena, Programs},
     check::{Checker, Excuses},
-    client::{Client, Plan, Reading},
+    client::{Client, Connects, Plan, Reading},
     fault::{Fault, Hands},
     history::History,
     ledger::Ledger,
@@ -48,6 +45,8 @@ pub struct Options {
     pub programs: Programs,
     /// How long a gateway's drain takes.
     pub drain_window: Duration,
+    /// More clients, of four exact channels each, beside those of every kind.
+    pub crowd: u32,
 }
 
 struct Watched {
@@ -62,6 +61,8 @@ struct Run {
     load: Load,
     reading: watch::Sender<Reading>,
     watched: Vec<Watched>,
+    connects: Connects,
+    goodbyes: Vec<Instant>,
     _clients: Vec<Client>,
     library: Vec<LibraryClient>,
 }
@@ -97,6 +98,7 @@ pub async fn run(options: Options) -> anyhow::Result<Report> {
             load: &run.load,
             reading: &run.reading,
             excuses: &mut excuses,
+            goodbyes: &mut run.goodbyes,
             random: &mut random,
         };
         hands.inject(fault).await.with_context(|| format!("injecting {}", fault.name()))?;
@@ -117,6 +119,7 @@ pub async fn run(options: Options) -> anyhow::Result<Report> {
         run.load.go_on();
         tokio::time::sleep(BREATH).await;
     }
+    report.moves = run.moves(options.drain_window);
     Ok(report)
 }
 
@@ -128,10 +131,12 @@ impl Run {
         let load = Load::start(arena.nats.urls(), options.shape.clone(), options.seed).await?;
         let (reading, _) = watch::channel(Reading::Freely);
         let (mut watched, mut clients) = (Vec::new(), Vec::new());
-        for plan in roster(&options.shape, options.seed) {
+        let connects = Connects::default();
+        for plan in roster(&options.shape, options.seed, options.crowd) {
             let history = History::create(&options.folder.join(format!("{}.ndjson", plan.name)))?;
             watched.push(Watched { history: history.clone(), checker: checker(&plan.name, plan.mode, &plan.channels) });
-            clients.push(Client::start(plan, arena.addresses.subscribe(), reading.subscribe(), history));
+            let (gateways, reading) = (arena.addresses.subscribe(), reading.subscribe());
+            clients.push(Client::start(plan, gateways, reading, history, connects.clone()));
         }
         let mut library = Vec::new();
         let addresses = arena.addresses.borrow().clone();
@@ -143,7 +148,18 @@ impl Run {
             watched.push(Watched { history: history.clone(), checker: checker(name, mode, &channels) });
             library.push(LibraryClient::start(&addresses, mode, &channels, history).await?);
         }
-        Ok(Run { arena, ledger, load, reading, watched, _clients: clients, library })
+        let goodbyes = Vec::new();
+        Ok(Run { arena, ledger, load, reading, watched, connects, goodbyes, _clients: clients, library })
+    }
+
+    /// Connects that followed a gateway's goodbye within its drain window, and how far behind it.
+    fn moves(&self, window: Duration) -> Vec<Duration> {
+        let connects = self.connects.lock().unwrap_or_else(PoisonError::into_inner);
+        let behind = connects.iter().filter_map(|at| {
+            let goodbye = self.goodbyes.iter().filter(|goodbye| *goodbye <= at).max()?;
+            Some(*at - *goodbye)
+        });
+        behind.filter(|behind| *behind <= window + Duration::from_secs(1)).collect()
     }
 
     /// Lets everybody arrive at the newest value, and compares every history with the stream.
@@ -154,10 +170,9 @@ impl Run {
         loop {
             // First what was told, then what is stored: what was told was stored before.
             let told: Vec<_> = self.watched.iter().map(|one| one.history.take()).collect();
-            if let Err(error) = self.ledger.read_on().await {
-                if began.elapsed() > SETTLE {
-                    return Err(error).context("the stream cannot be read");
-                }
+            let read = self.ledger.read_on().await;
+            if began.elapsed() > SETTLE {
+                read.context("the stream cannot be read")?;
             }
             for (one, records) in self.watched.iter_mut().zip(told) {
                 one.checker.take(&records, &self.ledger.lives, excuses, &mut line.findings);
@@ -200,7 +215,7 @@ fn tokens(shape: &Shape, from: u32, count: u32) -> Vec<String> {
 }
 
 /// Clients of every kind.
-fn roster(shape: &Shape, seed: u64) -> Vec<Plan> {
+fn roster(shape: &Shape, seed: u64, crowd: u32) -> Vec<Plan> {
     let pattern = || vec!["price:*".to_owned()];
     let events = || vec!["events:all".to_owned()];
     let plan = |name: &str, codec, mode, channels| Plan {
@@ -238,6 +253,10 @@ fn roster(shape: &Shape, seed: u64) -> Vec<Plan> {
         Plan { obeys: true, ..plan("slow-pattern-all", json, Mode::All, pattern()) },
         Plan { obeys: true, ..plan("slow-latest", msgpack, Mode::Latest, tokens(shape, 0, 6)) },
     ];
+    for at in 0..crowd {
+        let mode = if at % 2 == 0 { Mode::All } else { Mode::Latest };
+        plans.push(plan(&format!("crowd-{at}"), json, mode, tokens(shape, at, 4)));
+    }
     for (at, plan) in (1..).zip(&mut plans) {
         plan.seed = seed ^ (at << 32);
     }

@@ -40,6 +40,7 @@ async fn keeps_every_promise_while_things_break() {
         folder: folder.clone(),
         programs: programs(),
         drain_window: Duration::from_secs(1),
+        crowd: 0,
     })
     .await
     .expect("what was broken came back");
