@@ -175,7 +175,7 @@ impl Bus {
                 now = clock.tick() => {
                     self.publish_tick();
                     self.audit_due(now);
-                    self.on_second(now);
+                    self.on_second();
                     // Until the stream is known, nothing can be opened: ask more often.
                     if now - epoch_asked >= EPOCH_PERIOD || self.epoch.is_none() {
                         epoch_asked = now;

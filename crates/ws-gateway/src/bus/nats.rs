@@ -23,6 +23,13 @@ const EVENTS: usize = 256;
 /// Messages kept for one subscription before the library drops them and says so.
 const SUBSCRIPTION_MESSAGES: usize = 256 * 1024;
 
+/// The client leaves a server at the third ping that finds nothing heard since the first, so a frozen one
+/// is left when its ticks have been missing for too long.
+const UNANSWERED_PINGS: f64 = 3.0;
+
+/// However long ticks may be missing.
+const LONGEST_PING_INTERVAL: Duration = Duration::from_secs(10);
+
 /// Subscriptions begun and ended that wait for a connection. The sequencer would wait with them, so it is
 /// more than the feeds that fit into memory; what does not wait costs nothing.
 const WAITING_COMMANDS: usize = 1 << 20;
@@ -65,7 +72,7 @@ async fn options(nats: &Nats, purpose: &str) -> Result<async_nats::ConnectOption
         .name(format!("{} {purpose}", nats.name))
         .retry_on_initial_connect()
         .client_capacity(WAITING_COMMANDS)
-        .ping_interval(Duration::from_secs(10))
+        .ping_interval(nats.tick_timeout.div_f64(UNANSWERED_PINGS).min(LONGEST_PING_INTERVAL))
         .reconnect_to_server_callback({
             let route = Route::default();
             move |servers, info| std::future::ready(route.choose(&servers, &info))

@@ -1,9 +1,10 @@
 //! Whether what comes is alive: the tick, the ways it comes and goes by, and what shards and probes are told.
 //!
 //! Every gateway publishes a tick each second, and the stream keeps one of each second. It comes back
-//! live, so it proves the whole way: publish, store, republish, route, subscription. When it does not
-//! come, nothing says whether the stream stands still – then waiting is all there is to do – or a
-//! connection is silent, so both are asked what they know: see [`Verdict`].
+//! live, so it proves the whole way: publish, store, republish, route, subscription. A server that is
+//! frozen is left by the client itself, whose pings it does not answer. When the connection is in order
+//! and the tick does not come, either the stream stands still – then waiting is all there is to do – or
+//! the way behind the server is broken, which nothing else tells: see [`Verdict`].
 //!
 //! Trouble begins when the connection goes or the tick does not come, and is over when ticks come again
 //! and every feed has been proven since. Clients hear of it when it lasts for `feeds.stale_after`, probes
@@ -13,13 +14,14 @@ use std::{mem, sync::atomic::Ordering, time::Duration};
 
 use async_nats::{Client, Message, connection::State};
 use futures_util::FutureExt;
-use odin_protocol::error::StaleReason;
+use odin_protocol::{Epoch, error::StaleReason};
 use tokio::time::Instant;
 
 use super::{
     Bus,
+    nats::{self, Unknown},
     reads::Done,
-    replay::{ReadError, stored},
+    replay::stored,
 };
 use crate::{
     admin::{NotReady, Readiness},
@@ -29,8 +31,7 @@ use crate::{
 /// The longest pause between two changes of servers.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// Past this it is no election any more. The node may be cut off from the leader, and answers from
-/// what it has: another one may know more.
+/// Past this it is no election any more: they take 4 to 9 s.
 const LONGEST_ELECTION: Duration = Duration::from_secs(15);
 
 /// A clock of one second that is so late says that this process stood still, and then silence says
@@ -54,12 +55,15 @@ pub(super) struct Pulse {
     struck_at: Instant,
     /// Sequence and time of the last tick.
     tick: Option<(u64, i64)>,
-    /// When a tick of our own was last acknowledged, or could first have been.
+    /// When a tick of our own was last acknowledged.
     stored_at: Option<Instant>,
+    /// Since when the reading connection, by which they go, is this one, and which it is.
+    publishes_since: Instant,
+    reader_connects: u64,
     is_probing: bool,
-    /// Changes of servers since both ways were in order, and when the next probe may be made.
-    changes: u32,
-    next_probe: Instant,
+    /// Changes of servers since all was in order, and when the next may be made.
+    moves: u32,
+    next_move: Instant,
     /// Since when there is trouble with the bus.
     trouble_since: Option<Instant>,
     /// Whether clients have been told.
@@ -70,27 +74,27 @@ pub(super) struct Pulse {
     was_ready: bool,
 }
 
-/// What to do about silence, by what both connections know of the last stored tick.
+/// What to do when no tick comes on a connection that is in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Verdict {
-    /// The live connection has to go to another server.
-    moves_live: bool,
-    /// So has the one for reading.
-    moves_reader: bool,
-    /// Only if there is another server.
-    is_a_guess: bool,
+enum Verdict {
+    /// The stream stands still, as far as anybody knows.
+    Stay,
+    /// Another server has the ticks.
+    Leave,
+    /// It has lasted too long for an election: this server may be cut off from the leader.
+    LeaveIfThereIsAnother,
 }
 
 impl Verdict {
-    /// `seen` is the last tick that came live, `silence` since when none has; none if they come.
-    fn of(seen: u64, silence: Option<Duration>, live: Option<u64>, reader: Option<u64>) -> Self {
-        let goes_on = live.max(reader).is_some_and(|last| last > seen);
-        let stands_long = silence.is_some_and(|silence| silence >= LONGEST_ELECTION);
-        let is_a_guess = stands_long && !goes_on && live.is_some() && reader.is_some();
-        Self {
-            moves_live: silence.is_some() && (live.is_none() || goes_on || is_a_guess),
-            moves_reader: reader.is_none() || is_a_guess,
-            is_a_guess,
+    /// `seen` is the last tick that came live, `newest` the last one that anybody knows of. Nobody
+    /// answering says nothing of the route: the question may have gone to a replica that is frozen.
+    fn of(seen: u64, silence: Duration, newest: Option<u64>) -> Self {
+        if newest.is_some_and(|newest| newest > seen) {
+            Self::Leave
+        } else if silence >= LONGEST_ELECTION {
+            Self::LeaveIfThereIsAnother
+        } else {
+            Self::Stay
         }
     }
 }
@@ -106,9 +110,11 @@ impl Pulse {
             struck_at: now,
             tick: None,
             stored_at: None,
+            publishes_since: now,
+            reader_connects: 0,
             is_probing: false,
-            changes: 0,
-            next_probe: now,
+            moves: 0,
+            next_move: now,
             trouble_since: None,
             is_stale: false,
             fault: None,
@@ -149,6 +155,10 @@ impl Bus {
         } else if !is_connected && self.pulse.is_connected {
             self.on_disconnected();
         }
+        let reader_connects = self.reader.statistics().connects.load(Ordering::Relaxed);
+        if mem::replace(&mut self.pulse.reader_connects, reader_connects) != reader_connects {
+            self.pulse.publishes_since = Instant::now();
+        }
     }
 
     fn on_connected(&mut self, again: u64) {
@@ -173,12 +183,14 @@ impl Bus {
     }
 
     /// A second has passed.
-    pub(super) fn on_second(&mut self, now: Instant) {
+    pub(super) fn on_second(&mut self) {
+        // Not the clock's own time: that is when it should have struck.
+        let now = Instant::now();
         let since = mem::replace(&mut self.pulse.struck_at, now);
         if now - since >= STOOD_STILL {
             tracing::warn!(for_ms = (now - since).as_millis() as u64, "this process stood still");
             self.pulse.granted_at = now;
-            self.pulse.stored_at = self.pulse.stored_at.map(|_| now);
+            self.pulse.publishes_since = now;
             self.audit_all();
         }
         self.look_at_connection();
@@ -233,7 +245,8 @@ impl Bus {
 
     /// Whether our own ticks are not acknowledged, although they have had the time.
     fn is_unheard(&self, now: Instant) -> bool {
-        let since = self.pulse.stored_at.map_or(self.pulse.granted_at, |at| at.max(self.pulse.granted_at));
+        let since = self.pulse.publishes_since;
+        let since = self.pulse.stored_at.map_or(since, |stored_at| stored_at.max(since));
         now.saturating_duration_since(since) > self.config.nats.tick_timeout
     }
 
@@ -241,10 +254,13 @@ impl Bus {
     pub(super) fn feel_pulse(&mut self) {
         let now = Instant::now();
         let silence = self.silence(now);
-        if self.pulse.is_connected && (silence.is_some() || self.is_unheard(now)) {
+        if silence.is_some() {
             self.probe(now);
+        } else if self.is_flowing(now) && self.is_unheard(now) {
+            // There is a leader, but what we say does not get there.
+            self.move_on(now, self.reader.clone(), "reader", false);
         } else if self.is_flowing(now) {
-            self.pulse.changes = 0;
+            self.pulse.moves = 0;
         }
         if self.pulse.trouble_since.is_none() {
             if let Some(silence) = silence {
@@ -275,61 +291,65 @@ impl Bus {
         self.judge_readiness();
     }
 
-    /// Finds out what both connections know, and which of them is to blame.
+    /// Finds out whether the stream goes on while nothing comes here.
     fn probe(&mut self, now: Instant) {
         // Without a stream there is no tick, whatever the route.
-        if self.pulse.is_probing || now < self.pulse.next_probe || self.pulse.fault.is_some() {
+        if self.pulse.is_probing || now < self.pulse.next_move || self.pulse.fault.is_some() {
             return;
         }
         self.pulse.is_probing = true;
-        let replay = self.replay.clone();
+        let (replay, context, config) = (self.replay.clone(), self.context.clone(), self.config.clone());
         self.reads.push(
             async move {
-                let (live, reader) = tokio::join!(replay.last_tick(&replay.live), replay.last_tick(&replay.reader));
-                Done::Probed { live, reader }
+                // On two ways, of which one may lead to a replica that is frozen or cut off.
+                let (one, other, stream) = tokio::join!(
+                    replay.last_tick(&replay.reader),
+                    replay.last_tick(&replay.live),
+                    nats::epoch(&context, &config)
+                );
+                Done::Probed { newest: one.ok().max(other.ok()), stream }
             }
             .boxed(),
         );
     }
 
-    pub(super) fn on_probed(&mut self, live: Result<u64, ReadError>, reader: Result<u64, ReadError>) {
+    pub(super) fn on_probed(&mut self, newest: Option<u64>, stream: Result<Epoch, Unknown>) {
         self.pulse.is_probing = false;
+        if let Err(Unknown::Unusable(_)) = stream {
+            self.on_epoch(stream);
+            return;
+        }
         let now = Instant::now();
-        let silence = self.silence(now);
-        if !self.pulse.is_connected || (silence.is_none() && !self.is_unheard(now)) {
+        let Some(silence) = self.silence(now) else {
             return;
-        }
+        };
         let seen = self.pulse.tick.map_or(0, |(seq, _)| seq);
-        let verdict = Verdict::of(seen, silence, live.ok(), reader.ok());
-        let timeout = self.config.nats.tick_timeout;
-        if !verdict.moves_live && !verdict.moves_reader {
-            self.pulse.next_probe = now + timeout / 2;
-            return;
+        let verdict = Verdict::of(seen, silence, newest);
+        tracing::debug!(?verdict, ?newest, seen, "no live tick");
+        if verdict != Verdict::Stay {
+            self.move_on(now, self.live.clone(), "live", verdict == Verdict::LeaveIfThereIsAnother);
         }
-        // The new server gets its time, and longer each time: if all are silent, it is not the route.
-        let pause = timeout.saturating_mul(1 << self.pulse.changes.min(5)).min(LONGEST_PAUSE.max(timeout));
-        self.pulse.changes += 1;
-        self.pulse.next_probe = now + pause.mul_f64(rand::random_range(0.8..1.2));
-        self.move_on(verdict);
     }
 
-    fn move_on(&self, verdict: Verdict) {
-        let Verdict { moves_live, moves_reader, is_a_guess } = verdict;
-        let (live, reader) = (self.live.clone(), self.reader.clone());
+    /// Has a connection go to another server, if it is due. The new one gets its time, and longer each
+    /// time: if all are silent, it is not the route.
+    fn move_on(&mut self, now: Instant, client: Client, which: &'static str, needs_choice: bool) {
+        // One that is looking for a server already would leave it as soon as it has found it.
+        if now < self.pulse.next_move || !is_connected(&client) {
+            return;
+        }
+        let timeout = self.config.nats.tick_timeout;
+        let pause = timeout.saturating_mul(1 << self.pulse.moves.min(5)).min(LONGEST_PAUSE.max(timeout));
+        self.pulse.moves += 1;
+        self.pulse.next_move = now + timeout + pause.mul_f64(rand::random());
         let metrics = self.metrics.clone();
         self.reads.push(
             async move {
-                if is_a_guess && !has_choice(&live).await {
-                    return Done::Moved;
-                }
-                metrics.route_changes.add(1);
-                tracing::warn!(moves_live, moves_reader, "a connection is silent: trying another NATS server");
-                // These fail only when the client has been closed, and then the gateway is stopping.
-                if moves_live {
-                    let _ = live.force_reconnect().await;
-                }
-                if moves_reader {
-                    let _ = reader.force_reconnect().await;
+                if !needs_choice || has_choice(&client).await {
+                    metrics.route_changes.add(1);
+                    tracing::warn!(which, "the route is silent: trying another NATS server");
+                    // Fails only when the client has been closed, and then the gateway is stopping.
+                    let _ = client.force_reconnect().await;
                 }
                 Done::Moved
             }
@@ -378,44 +398,28 @@ async fn has_choice(client: &Client) -> bool {
 mod tests {
     use super::*;
 
-    const SHORT: Option<Duration> = Some(Duration::from_secs(3));
-    const LONG: Option<Duration> = Some(LONGEST_ELECTION);
+    const SHORT: Duration = Duration::from_secs(3);
 
-    /// (moves live, moves reader)
-    fn moves(silence: Option<Duration>, live: Option<u64>, reader: Option<u64>) -> (bool, bool) {
-        let verdict = Verdict::of(100, silence, live, reader);
-        (verdict.moves_live, verdict.moves_reader)
+    #[test]
+    fn stays_while_the_stream_stands_still() {
+        assert_eq!(Verdict::of(100, SHORT, Some(100)), Verdict::Stay);
+        assert_eq!(Verdict::of(100, SHORT, Some(90)), Verdict::Stay, "a replica may lag");
     }
 
     #[test]
-    fn waits_while_the_stream_stands_still() {
-        assert_eq!(moves(SHORT, Some(100), Some(100)), (false, false));
-        assert_eq!(moves(SHORT, Some(90), Some(100)), (false, false), "a replica may lag");
-        assert!(!Verdict::of(100, SHORT, Some(100), Some(100)).is_a_guess);
+    fn does_not_take_a_frozen_replica_for_a_silent_route() {
+        assert_eq!(Verdict::of(100, SHORT, None), Verdict::Stay);
     }
 
     #[test]
-    fn leaves_a_route_on_which_nothing_comes_although_the_stream_goes_on() {
-        assert_eq!(moves(SHORT, Some(101), Some(101)), (true, false));
-        assert_eq!(moves(SHORT, Some(100), Some(101)), (true, false), "the other one knows more");
-        assert_eq!(moves(LONG, Some(101), Some(101)), (true, false), "long, but no guess");
+    fn leaves_a_server_to_which_nothing_comes_although_the_stream_goes_on() {
+        assert_eq!(Verdict::of(100, SHORT, Some(101)), Verdict::Leave);
+        assert_eq!(Verdict::of(100, LONGEST_ELECTION, Some(101)), Verdict::Leave);
     }
 
     #[test]
-    fn leaves_the_server_that_does_not_answer_and_only_that() {
-        assert_eq!(moves(SHORT, None, Some(101)), (true, false));
-        assert_eq!(moves(SHORT, None, Some(100)), (true, false));
-        // Our ticks go out by the reader: without it, nothing comes by a live connection in order.
-        assert_eq!(moves(SHORT, Some(100), None), (false, true));
-        assert_eq!(moves(SHORT, None, None), (true, true));
-        assert_eq!(moves(None, Some(101), None), (false, true), "ticks come, so the live one is in order");
-        assert_eq!(moves(None, None, Some(101)), (false, false));
-    }
-
-    #[test]
-    fn leaves_a_server_that_may_be_cut_off_after_a_long_time() {
-        assert_eq!(moves(LONG, Some(100), Some(100)), (true, true));
-        assert!(Verdict::of(100, LONG, Some(100), Some(100)).is_a_guess);
-        assert!(!Verdict::of(100, LONG, None, Some(100)).is_a_guess);
+    fn leaves_a_server_that_may_be_cut_off_when_no_election_takes_so_long() {
+        assert_eq!(Verdict::of(100, LONGEST_ELECTION, Some(100)), Verdict::LeaveIfThereIsAnother);
+        assert_eq!(Verdict::of(100, LONGEST_ELECTION, None), Verdict::LeaveIfThereIsAnother);
     }
 }

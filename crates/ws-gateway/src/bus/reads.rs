@@ -36,8 +36,8 @@ pub(super) enum Done {
     Audited(Audited),
     Settled(Settled),
     Probed {
-        live: Result<u64, ReadError>,
-        reader: Result<u64, ReadError>,
+        newest: Option<u64>,
+        stream: Result<Epoch, Unknown>,
     },
     Filled {
         source: SourceId,
@@ -127,7 +127,7 @@ impl Bus {
             },
             Done::Audited(audited) => self.on_audited(audited),
             Done::Settled(settled) => self.on_settled(&settled),
-            Done::Probed { live, reader } => self.on_probed(live, reader),
+            Done::Probed { newest, stream } => self.on_probed(newest, stream),
             Done::Filled { source, subject, until, result } => {
                 let mut steps = std::mem::take(&mut self.steps);
                 match (self.source(source), result) {
@@ -204,7 +204,7 @@ impl Bus {
         self.reads.push(async move { Done::Epoch(nats::epoch(&context, &config).await) }.boxed());
     }
 
-    fn on_epoch(&mut self, answer: Result<Epoch, Unknown>) {
+    pub(super) fn on_epoch(&mut self, answer: Result<Epoch, Unknown>) {
         let epoch = match answer {
             Ok(epoch) => epoch,
             Err(Unknown::Unusable(fault)) => {

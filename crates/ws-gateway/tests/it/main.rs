@@ -6,6 +6,7 @@
 //! | `subscribe` | what a client may say, and what it is answered |
 //! | `fanout` | from a publication to everybody who wants it: chains, patterns, poison, filters |
 //! | `overlap` | a pattern and its own channels on one connection: everything once |
+//! | `pulse` | NATS that is frozen, silent, without a quorum or without the stream |
 //! | `resume` | those who come back, on any gateway |
 //! | `slow_reader` | those who take less than there is |
 //! | `bus` | NATS that is late, lossy, restarted, re-created |
@@ -29,6 +30,7 @@ mod fanout;
 mod freshness;
 mod interest;
 mod overlap;
+mod pulse;
 mod resume;
 mod slow_reader;
 mod subscribe;
