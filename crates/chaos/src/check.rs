@@ -135,7 +135,7 @@ impl Checker {
                 Record::Subscribed { channel, resumes, recovered, reason, .. } => {
                     self.subscribed(channel, *resumes, *recovered, *reason, excuses, findings);
                 }
-                Record::Update { .. } => self.update(record, lives, findings),
+                Record::Update { .. } => self.update(record, lives, excuses, findings),
                 Record::Gap { channel, key, after, until, reason } => {
                     findings.gaps += 1;
                     let is_needless = !excuses.removed || *reason == GapReason::ReplayLimit;
@@ -192,7 +192,7 @@ impl Checker {
         }
     }
 
-    fn update(&mut self, record: &Record, lives: &[Life], findings: &mut Findings) {
+    fn update(&mut self, record: &Record, lives: &[Life], excuses: Excuses, findings: &mut Findings) {
         let Record::Update { chain, seq, prev, epoch, snapshot, number } = record else {
             return;
         };
@@ -229,7 +229,8 @@ impl Checker {
         place.highest_on_connection = place.highest_on_connection.max(*seq);
         if let Some(prev) = prev.filter(|_| !snapshot) {
             let before = life.before(chain, *seq);
-            let was_removed = life.purged.get(chain).is_some_and(|purged| *purged >= before);
+            // What was purged or evicted has no successor: the stream says 0 then.
+            let was_removed = excuses.removed || life.purged.get(chain).is_some_and(|purged| *purged >= before);
             let is_known = !life.unseen.iter().any(|(after, until)| *until > before && after < seq);
             if prev != before && !(was_removed && prev == 0) && is_known {
                 findings.wrong_prev += 1;

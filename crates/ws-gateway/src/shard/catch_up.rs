@@ -41,7 +41,7 @@ impl Shard {
                         codec: connection.codec,
                         subscription: index,
                     };
-                    let reached = debtor.owe(outbox.cursors[index].clone(), &mut debt);
+                    let reached = debtor.owe(outbox.cursors[index], &mut debt);
                     // With nothing to send it stands there already.
                     if debt.owed.last().is_none_or(|owed| owed.subscription != index) {
                         outbox.cursors[index] = reached;
@@ -150,8 +150,8 @@ impl Shard {
             let mut carriers = listed().filter(|feed| feed.topic.naming.name(&floor.subject).is_some());
             carriers.any(|feed| !floor.is_passed_by(feed))
         });
-        let has_sent = outbox.cursors.iter().any(|cursor| !cursor.sent.is_empty());
-        if (has_sent || !outbox.floors.is_empty()) && connection.closing.is_none() {
+        let has_known = outbox.cursors.iter().any(|cursor| cursor.known > 0);
+        if (has_known || !outbox.floors.is_empty()) && connection.closing.is_none() {
             // Everything there is has been sent or held back; what is to come may be held back too.
             outbox.is_waiting = true;
             self.connections[slot].outbox = Some(outbox);

@@ -1,13 +1,15 @@
 //! What a subscription is owed, worked out from its cursor: the last values, then a part of the stream
 //! if it is behind the ring, then the ring.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use odin_protocol::{codec::Codec, error::GapReason, message::ServerMessage};
 
 use super::{
     feed::Feed,
     pages::Pages,
-    subscription::{Cursor, Floor, Span},
+    subscription::{Cursor, Floor},
 };
 use crate::{
     page::Page,
@@ -64,22 +66,22 @@ impl Debtor<'_> {
     /// Adds what is owed at `cursor`, and gives where the subscription stands when all of it is sent.
     pub(super) fn owe(&self, mut cursor: Cursor, debt: &mut Debt) -> Cursor {
         let is_done = self.merge(&mut cursor, debt) && self.catch_up(&mut cursor, debt) && self.ring(&mut cursor, debt);
-        debug_assert!(is_done || debt.is_full() || !debt.wants.is_empty() || !cursor.sent.is_empty());
+        debug_assert!(is_done || debt.is_full() || !debt.wants.is_empty());
         if is_done {
             cursor.prune(self.feed);
         }
         if let Some(last) = debt.owed.last_mut().filter(|owed| owed.subscription == self.subscription) {
-            last.after = cursor.clone();
+            last.after = cursor;
         }
         cursor
     }
 
     fn push(&self, debt: &mut Debt, frame: Bytes, after: &Cursor) {
-        let (subscription, after) = (self.subscription, after.clone());
+        let (subscription, after) = (self.subscription, *after);
         debt.owed.push(Owed { frame, subscription, after, merged: 0, is_gap: false });
     }
 
-    fn push_gap(&self, debt: &mut Debt, Span { after, until }: Span, reason: GapReason, cursor: &Cursor) {
+    fn push_gap(&self, debt: &mut Debt, (after, until): (u64, u64), reason: GapReason, cursor: &Cursor) {
         // A pattern's feed may have filled a hole below: a gap still has a length.
         let after = after.min(until.saturating_sub(1));
         let channel = self.feed.topic.channel.to_string();
@@ -92,7 +94,7 @@ impl Debtor<'_> {
     }
 
     fn is_held_back(&self, cursor: &Cursor, publication: &Publication) -> bool {
-        cursor.has(publication.seq) || self.floors.iter().any(|floor| floor.holds_back(publication))
+        publication.seq <= cursor.known || self.floors.iter().any(|floor| floor.holds_back(publication))
     }
 
     /// The last values, where they are enough. False: there was no room for all.
@@ -149,20 +151,18 @@ impl Debtor<'_> {
                     if debt.is_full() {
                         return false;
                     }
-                    let gap = Span { after: lowest - 1, until: self.feed.seq };
+                    let gap = (lowest - 1, self.feed.seq);
                     (cursor.position, cursor.seq) = (self.feed.position, self.feed.seq);
                     self.push_gap(debt, gap, GapReason::ReplayLimit, cursor);
                     return true;
                 }
-                if !cursor.start_past(self.feed) {
-                    return false;
-                }
+                cursor.start_past(self.feed);
             }
             let Some(past) = cursor.past else {
                 return true;
             };
             if past.after >= past.until {
-                cursor.end_past(self.feed);
+                cursor.end_past();
                 continue;
             }
             let Some(page) = self.pages.find(self.feed.id, past.after) else {
@@ -185,11 +185,15 @@ impl Debtor<'_> {
             if debt.is_full() {
                 return false;
             }
-            let gap = Span { after: past.after, until: lost_until };
+            let gap = (past.after, lost_until);
             past.after = lost_until;
             cursor.past = Some(past);
             self.push_gap(debt, gap, GapReason::Retention, cursor);
         }
+        // Only what the feed had delivered where the cursor goes on: a subject of which it was missing
+        // something then comes from there, in its order.
+        let later: HashSet<u64> = self.feed.late_between(past.position, self.feed.position).collect();
+        let late: HashSet<u64> = self.feed.late_between(cursor.position, past.position).collect();
         for publication in &page.publications {
             if publication.seq <= past.after {
                 continue;
@@ -202,10 +206,10 @@ impl Debtor<'_> {
             }
             past.after = publication.seq;
             cursor.past = Some(past);
-            // What came late behind where the cursor goes on is sent from there.
-            let is_new = publication.seq > cursor.seq
-                || self.feed.late_between(cursor.position, past.position).any(|late| late == publication.seq);
-            if is_new && !self.is_held_back(cursor, publication) {
+            let seq = publication.seq;
+            let was_delivered = seq <= self.feed.delivered(&publication.subject) && !later.contains(&seq);
+            let is_new = seq > cursor.seq || late.contains(&seq);
+            if was_delivered && is_new && !self.is_held_back(cursor, publication) {
                 self.push(debt, publication.frame(self.codec).clone(), cursor);
             }
         }

@@ -71,6 +71,8 @@ pub(crate) struct Feed {
     /// The subjects of `last` by position, where there may be many: whoever is owed last values takes
     /// a few at a time, and must not look at all of them for that.
     by_position: BTreeMap<u64, Arc<str>>,
+    /// The last sequence of subjects that have nothing to show.
+    empty: HashMap<Arc<str>, u64>,
     pub(crate) ring: Ring,
     /// Publications so far: the position of head.
     pub(crate) position: u64,
@@ -116,6 +118,7 @@ impl Feed {
         self.turn.clear();
         self.last.clear();
         self.by_position.clear();
+        self.empty.clear();
         self.late.clear();
         self.late_lost = (0, 0);
         self.judged.clear();
@@ -168,9 +171,22 @@ impl Feed {
             (Body::Void(_), Some(last)) => {
                 last.void = Some((position, Arc::new(publication.spanning_from(last.publication.seq))));
             }
-            (Body::Void(_), None) => {}
+            (Body::Void(_), None) => {
+                self.empty.insert(publication.subject.clone(), publication.seq);
+            }
         }
         publication
+    }
+
+    /// The last sequence of a subject that was delivered; what has a higher one comes later.
+    pub(crate) fn delivered(&self, subject: &str) -> u64 {
+        if self.is_one_chain() {
+            return u64::MAX;
+        }
+        let Some(last) = self.last.get(subject) else {
+            return self.empty.get(subject).copied().unwrap_or(0);
+        };
+        last.void.as_ref().map_or(last.publication.seq, |(_, void)| void.seq)
     }
 
     /// Whether all publications have one subject, so that they come in the order of the stream.
@@ -239,6 +255,7 @@ impl Feeds {
             covered: 0,
             last: HashMap::new(),
             by_position: BTreeMap::new(),
+            empty: HashMap::new(),
             ring: Ring::new(if keeps { ring_bytes } else { 0 }),
             position: 0,
             seq: 0,

@@ -140,8 +140,8 @@ impl Shard {
         let Some(at) = self.pattern_of(slot, feed) else {
             return false;
         };
-        let known = self.connections[slot].outbox.as_ref().and_then(|outbox| outbox.cursors[at].sent.first());
-        known.is_some_and(|known| known.after == 0 && known.until <= seq)
+        let outbox = self.connections[slot].outbox.as_ref();
+        outbox.is_some_and(|outbox| (1..=seq).contains(&outbox.cursors[at].known))
     }
 
     /// A reader of every publication that stood at `seq` goes on with the pattern at its beginning:
@@ -154,7 +154,9 @@ impl Shard {
         let until = match beginning {
             Beginning::Snapshot(_) => {
                 let known = own.ring.after(own.ring.base()).map(|publication| publication.seq);
-                let known = known.chain([own.ring.base_seq(), last.prev.unwrap_or(0)]);
+                // What was read when the pattern opened does not know its predecessor, and the channel's own
+                // feed may not have come as far: then all that lies between may have been left out.
+                let known = known.chain([own.ring.base_seq(), last.prev.unwrap_or(last.seq - 1)]);
                 known.filter(|known| *known < last.seq).max().unwrap_or(0)
             }
             Beginning::After(since) => since.seq.min(own.seq),
@@ -176,8 +178,7 @@ impl Shard {
 
 /// The highest sequence of `subject` that a connection at `cursor` has been sent; 0 for none.
 fn sent_seq(feed: &Feed, subject: &str, cursor: &Cursor) -> u64 {
-    let known = cursor.sent.first().filter(|span| span.after == 0).map_or(0, |span| span.until);
-    known.max(cursor.past.map_or(0, |past| past.after)).max(sent_by_position(feed, subject, cursor))
+    cursor.known.max(cursor.past.map_or(0, |past| past.after)).max(sent_by_position(feed, subject, cursor))
 }
 
 fn sent_by_position(feed: &Feed, subject: &str, cursor: &Cursor) -> u64 {

@@ -55,24 +55,6 @@ impl Floor {
     }
 }
 
-/// A part of the stream: `after` < sequence <= `until`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Span {
-    pub(crate) after: u64,
-    pub(crate) until: u64,
-}
-
-impl Span {
-    fn has(self, seq: u64) -> bool {
-        self.after < seq && seq <= self.until
-    }
-
-    /// Whether nothing of it comes by `feed` any more.
-    fn is_passed_by(self, feed: &Feed) -> bool {
-        feed.verified >= self.until || (feed.is_one_chain() && feed.seq >= self.until)
-    }
-}
-
 /// What a cursor reads from the stream before it goes on with the ring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Past {
@@ -86,8 +68,8 @@ pub(crate) struct Past {
 
 /// How far a connection that is behind has been sent a feed.
 ///
-/// It has everything at positions up to `position`, and all of the stream in `sent`.
-#[derive(Debug, Clone)]
+/// It has everything at positions up to `position`, and knew the stream up to `known` when it came.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Cursor {
     /// The position it was sent last; 0 before the snapshot.
     pub(crate) position: u64,
@@ -98,39 +80,30 @@ pub(crate) struct Cursor {
     pub(crate) merge_until: u64,
     /// Up to this position the last values are the snapshot.
     pub(crate) snapshot_until: u64,
-    /// Read from the stream, or known to the client when it came: what the feed delivers of it later
-    /// is not sent again.
-    pub(crate) sent: Vec<Span>,
+    /// What the feed delivers up to this sequence is not sent: another connection, or another feed, had
+    /// it. 0 when the feed has passed it.
+    pub(crate) known: u64,
     /// Set while the stream is read for it.
     pub(crate) past: Option<Past>,
 }
-
-/// Most parts of the stream that a cursor keeps apart. With so many it waits until the bus has
-/// verified the first.
-const SPANS: usize = 8;
 
 impl Cursor {
     /// Where a subscriber stands that has everything.
     pub(crate) fn at_head(feed: &Feed, mode: Mode) -> Self {
         let merge_until = if mode == Mode::Latest { u64::MAX } else { 0 };
-        let (sent, past) = (Vec::new(), None);
-        Self { position: feed.position, seq: feed.seq, merge_until, snapshot_until: 0, sent, past }
+        Self { position: feed.position, seq: feed.seq, merge_until, snapshot_until: 0, known: 0, past: None }
     }
 
     /// Where a new subscriber stands: the snapshot is owed, then what follows.
     pub(crate) fn fresh(feed: &Feed, mode: Mode) -> Self {
         let merge_until = if mode == Mode::Latest { u64::MAX } else { feed.position };
-        let (sent, past) = (Vec::new(), None);
-        Self { position: 0, seq: 0, merge_until, snapshot_until: feed.position, sent, past }
+        Self { position: 0, seq: 0, merge_until, snapshot_until: feed.position, known: 0, past: None }
     }
 
     /// Where a subscriber stands that has everything up to `seq` of the stream: from this
     /// connection, or from another one before it.
     pub(crate) fn after(feed: &Feed, seq: u64, mode: Mode) -> Self {
-        let mut cursor = Self { position: 0, seq: 0, ..Self::at_head(feed, mode) };
-        if seq > 0 {
-            cursor.sent.push(Span { after: 0, until: seq });
-        }
+        let mut cursor = Self { position: 0, seq: 0, known: seq, ..Self::at_head(feed, mode) };
         if mode == Mode::All {
             if seq >= feed.ring.base_seq() {
                 (cursor.position, cursor.seq) = (feed.ring.base(), feed.ring.base_seq());
@@ -141,49 +114,33 @@ impl Cursor {
         cursor
     }
 
-    /// Whether it was sent, or need not be, by another way than the feed's order.
-    pub(crate) fn has(&self, seq: u64) -> bool {
-        self.sent.iter().any(|span| span.has(seq))
-    }
-
     /// The highest sequence that was sent.
     pub(crate) fn reached(&self) -> u64 {
-        let sent = self.sent.iter().map(|span| span.until).max().unwrap_or(0);
-        self.seq.max(sent).max(self.past.map_or(0, |past| past.after))
+        self.seq.max(self.known).max(self.past.map_or(0, |past| past.after))
     }
 
     /// At the head of the feed: forgets what it will not deliver again in any case.
     pub(crate) fn prune(&mut self, feed: &Feed) {
-        self.sent.retain(|span| !span.is_passed_by(feed));
+        if feed.verified >= self.known || (feed.is_one_chain() && feed.seq >= self.known) {
+            self.known = 0;
+        }
     }
 
-    /// The ring no longer has what comes next: reads the stream up to where the feed is now. False:
-    /// not before the bus has verified what was read earlier.
-    pub(crate) fn start_past(&mut self, feed: &Feed) -> bool {
-        if self.sent.len() >= SPANS {
-            return false;
-        }
-        let mut after = self.seq;
-        while let Some(span) = self.sent.iter().find(|span| span.after <= after && after < span.until) {
-            after = span.until;
-        }
+    /// The ring no longer has what comes next: reads the stream up to where the feed is now.
+    pub(crate) fn start_past(&mut self, feed: &Feed) {
+        let after = self.seq.max(self.known);
         // What the feed delivered out of the stream's order since then lies before that.
-        let late = feed.late_between(self.position, feed.position).filter(|seq| *seq <= after && !self.has(*seq)).min();
+        let late = feed.late_between(self.position, feed.position);
+        let late = late.filter(|seq| *seq <= after && *seq > self.known).min();
         let after = late.map_or(after, |late| after.min(late - 1));
         self.past = Some(Past { after, until: feed.seq.max(after), position: feed.position });
-        true
     }
 
     /// Everything of the past was sent: from here on the ring has what comes next.
-    pub(crate) fn end_past(&mut self, feed: &Feed) {
-        let Some(past) = self.past.take() else {
-            return;
-        };
-        if past.until > self.seq && !feed.is_one_chain() {
-            // The feed may not have delivered all of it yet.
-            self.sent.push(Span { after: self.seq, until: past.until });
+    pub(crate) fn end_past(&mut self) {
+        if let Some(past) = self.past.take() {
+            self.position = past.position;
+            self.seq = self.seq.max(past.until);
         }
-        self.position = past.position;
-        self.seq = self.seq.max(past.until);
     }
 }

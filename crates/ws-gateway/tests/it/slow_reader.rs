@@ -8,7 +8,7 @@ use odin_protocol::{
 };
 use ws_gateway::config::Config;
 
-use crate::support::{Chains, Client, Dial, Odin, Received, frame, until};
+use crate::support::{Chains, Client, Dial, Odin, Received, Wired, frame, until};
 
 /// Prices published while somebody sleeps, and the padding of each: some hundred times what the buffers take.
 const MANY: u64 = 2000;
@@ -180,6 +180,49 @@ async fn reads_the_stream_for_a_reader_of_a_whole_pattern() {
     odin.gateway.metric_becomes("odin_gateway_connections_behind", 1).await;
     reads_everything(&mut slow, &sequences).await;
     assert_eq!(odin.gateway.metric("odin_gateway_gaps_announced_total").await, 0);
+}
+
+/// A subject of which the live path lost something must not overtake itself in what is read from the stream.
+#[tokio::test]
+async fn keeps_the_order_of_a_subject_that_is_repaired_while_its_reader_is_behind() {
+    let wired = Wired::start_with(|config| {
+        small_buffers(config);
+        config.feeds.ring_bytes = 64 * 1024;
+        // Only the chain shall show what was lost.
+        config.feeds.audit_interval = Duration::from_secs(3600);
+        config.feeds.audit_quiet_interval = Duration::from_secs(3600);
+    })
+    .await;
+    let dial = Dial { receive_buffer_bytes: Some(4096), ..Dial::default() };
+    let mut slow = Client::dial(wired.gateway.address, dial).await;
+    slow.subscribe_all(&["price:*"]).await;
+    let lose = async |token: &str, n| {
+        wired.proxy.lose(1);
+        let lost = wired.proxy.lost();
+        let seq = wired.publisher.price(token, n).await;
+        until("a loss", async || (wired.proxy.lost() > lost).then_some(())).await;
+        seq
+    };
+    // One loss before the reader falls behind, one after.
+    let mut of_a = vec![wired.publisher.price("A", 0).await];
+    of_a.push(lose("A", 1).await);
+    wired.publisher.prices("B", 0, 500, PADDING).await;
+    wired.gateway.metric_becomes("odin_gateway_connections_behind", 1).await;
+    of_a.push(lose("A", 2).await);
+    let newest = *wired.publisher.prices("B", 500, MANY, PADDING).await.last().expect("many");
+    let mut seen: HashMap<String, Vec<u64>> = HashMap::new();
+    while seen.get("price:B").and_then(|of_b| of_b.last()) != Some(&newest) {
+        let update = slow.update().await;
+        seen.entry(update.channel).or_default().push(update.seq);
+    }
+    of_a.push(wired.publisher.price("A", 3).await);
+    while seen["price:A"].last() != of_a.last() {
+        let update = slow.update().await;
+        seen.entry(update.channel).or_default().push(update.seq);
+    }
+    assert_eq!(seen["price:A"], of_a);
+    let of_b = &seen["price:B"];
+    assert!(of_b.is_sorted_by(|one, other| one < other) && of_b.len() as u64 == 500 + MANY, "{}", of_b.len());
 }
 
 #[tokio::test]
