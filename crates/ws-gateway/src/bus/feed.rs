@@ -11,8 +11,8 @@
 //! the feed opened, or had been removed when an audit looked. While the subject has a hole, that is
 //! where the hole begins; otherwise it is the last of the subject or, if higher, as far as audits
 //! have looked: what they found missing lies in holes. Hence the watermark: as far as audits have
-//! looked, but not past the begin of any hole. It is a prefix of the whole filter, which nothing
-//! delivered is, and the only sequence a pattern can be resumed from.
+//! looked, but not past the begin of any hole. Unlike the sequence of a delivered message it covers
+//! the whole filter, so it is the only one a pattern can be resumed from.
 //!
 //! # What `prev` says
 //! `last` of a [`Step::Deliver`] is never above what was delivered or announced of that subject
@@ -92,7 +92,7 @@ struct Hole {
     until: u64,
     /// What came live meanwhile, as it came.
     held: Vec<Stored>,
-    /// The highest sequence that an audit saw or that found no room in `held`; or 0.
+    /// The highest sequence that an audit saw or that found no room in `held`, or 0.
     seen: u64,
 }
 
@@ -204,8 +204,8 @@ impl Feed {
     /// An audit's answer: a replica that had applied everything up to `up_to` says that `lasts` are
     /// the last sequences of the subjects that changed after some sequence <= our watermark.
     ///
-    /// Answers may come in any order, from replicas that lag, and more than once. They are about
-    /// the stream the feed was opened on: one from before a new epoch must not get here.
+    /// Answers may come in any order, from replicas that lag, more than once, and while the feed
+    /// opens, when they say nothing new. They must be about the stream of this opening's epoch.
     pub(crate) fn audited(&mut self, up_to: u64, lasts: &[(Arc<str>, u64)], steps: &mut Vec<Step>) {
         if !self.is_live() {
             return;
@@ -218,7 +218,7 @@ impl Feed {
     }
 
     /// The stream had this message of a subject. If it did not come live, it and what is before it
-    /// are read.
+    /// are read. Does not raise the watermark.
     pub(crate) fn verified(&mut self, subject: &Arc<str>, seq: u64, steps: &mut Vec<Step>) {
         if !self.is_live() {
             return;
@@ -234,9 +234,13 @@ impl Feed {
         }
     }
 
-    /// The stream keeps nothing before `kept_from`, asked after the answer of an audit and told
-    /// before that answer. If that is past what was accounted for, nobody can say what was there:
-    /// returns the range (after, until] that the whole feed has to announce as lost, before `steps`.
+    /// The stream keeps nothing before `kept_from`. If that is past the watermark, messages may be
+    /// gone that nobody has seen: returns the range (after, until] that has to be announced as lost
+    /// for the whole feed, before `steps`.
+    ///
+    /// Asked after the `lasts` of an audit were given to [`verified`](Self::verified), and told
+    /// before [`audited`](Self::audited) gets that answer: what is evicted in between lies in a hole.
+    /// A stream that keeps everything for longer than two audits take needs none of this.
     pub(crate) fn outlived(&mut self, kept_from: u64, steps: &mut Vec<Step>) -> Option<(u64, u64)> {
         let (after, until) = (self.watermark, kept_from.saturating_sub(1));
         if !self.is_live() || until <= after {

@@ -210,6 +210,10 @@ impl Replay {
                 tokio::time::sleep(LAG).await;
                 continue;
             }
+            if reached < until && pending == 0 && self.is_stored(until).await? {
+                // Nobody may conclude from a replica that lags for so long that there is nothing.
+                return Err(ReadError::NoAnswer("messages"));
+            }
             if reached == after && pending > 0 {
                 // The answer had room for one message only, and it was the one at `after`.
                 continue;

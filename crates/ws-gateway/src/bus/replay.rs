@@ -219,6 +219,28 @@ impl Replay {
         serde_json::from_slice(&answer.payload).map_err(|error| ReadError::Unexpected("stream info", error.to_string()))
     }
 
+    /// Whether the leader has a message at `seq`.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub(super) async fn is_stored(&self, seq: u64) -> Result<bool, ReadError> {
+        #[derive(Deserialize)]
+        struct Answer {
+            message: Option<serde::de::IgnoredAny>,
+        }
+        if !is_connected(&self.reader) {
+            return Err(ReadError::NoAnswer("message"));
+        }
+        let subject = format!("$JS.API.STREAM.MSG.GET.{}", self.config.stream.name);
+        let payload = serde_json::json!({ "seq": seq }).to_string().into();
+        let request = Request::new().payload(payload).timeout(Some(self.config.nats.request_timeout));
+        let answer = self.reader.send_request(subject, request).await;
+        let answer = answer.map_err(|_| ReadError::NoAnswer("message"))?;
+        let answer: Answer = serde_json::from_slice(&answer.payload)
+            .map_err(|error| ReadError::Unexpected("message", error.to_string()))?;
+        Ok(answer.message.is_some())
+    }
+
     /// Waits until another request may be under way.
     pub(super) async fn permit(&self) -> SemaphorePermit<'_> {
         self.permits.acquire().await.expect("never closed")

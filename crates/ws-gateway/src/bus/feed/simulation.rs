@@ -75,7 +75,7 @@ fn run(seed: u64, names: &[Arc<str>; SUBJECTS], is_traced: bool) {
     for _ in 0..30 + random.below(50) {
         let which = random.below(count);
         let gateway = &mut gateways[which];
-        match random.below(64) {
+        match random.below(66) {
             0..16 => publish(&mut stream, &mut gateways, &faults, &mut random),
             16..32 => gateway.receive(&stream, &mut random),
             32..46 => gateway.read(&stream, &mut random, faults.has(6)),
@@ -91,8 +91,8 @@ fn run(seed: u64, names: &[Arc<str>; SUBJECTS], is_traced: bool) {
             58 | 59 => gateway.connect(),
             60 if faults.has(9) => gateway.reorder(&mut random),
             61 if faults.has(10) => republish_again(&stream, &mut gateways, &mut random),
-            62 if faults.has(11) => remove(&mut stream, &faults, &mut random),
-            63 if faults.has(12) && random.once_in(2) => gateway.open(),
+            62..65 if faults.has(11) => remove(&mut stream, &faults, &mut random),
+            65 if faults.has(12) && random.once_in(2) => gateway.open(),
             _ => {}
         }
         if is_traced {
@@ -139,7 +139,7 @@ fn remove(stream: &mut Stream, faults: &Faults, random: &mut Random) {
         1 if faults.has(15) => stream.evict_oldest(),
         _ if faults.has(16) && stream.last() > 0 => {
             let seq = stream.last() - random.below(stream.last().min(6) as usize) as u64;
-            stream.expire(seq, random.once_in(2), random.once_in(2));
+            stream.expire(seq, !random.once_in(3), random.once_in(2));
         }
         _ => {}
     }

@@ -73,6 +73,26 @@ fn says_what_the_stream_no_longer_keeps() {
 }
 
 #[test]
+fn delivers_what_it_holds_though_the_stream_dropped_it() {
+    let mut feed = live_from(10);
+    let mut steps = Vec::new();
+    feed.live(message(15, 13), &mut steps);
+    steps.clear();
+    feed.filled(&"a".into(), vec![], 20, &mut steps);
+    let lost = Step::Lost { subject: "a".into(), after: 10, until: 13 };
+    assert_eq!(steps, [lost, Step::Deliver(message(15, 13))]);
+}
+
+#[test]
+fn ignores_what_a_read_brings_from_outside_of_the_hole() {
+    let mut feed = live_from(10);
+    let mut steps = Vec::new();
+    feed.live(message(15, 13), &mut steps);
+    feed.filled(&"a".into(), vec![read_back(9), read_back(13), read_back(13), read_back(18)], 1, &mut steps);
+    assert_eq!(delivered(&steps), [13, 15]);
+}
+
+#[test]
 fn says_what_the_stream_dropped_before_it_was_read() {
     let mut feed = live_from(10);
     let mut steps = Vec::new();

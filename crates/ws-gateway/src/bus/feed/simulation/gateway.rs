@@ -137,7 +137,7 @@ impl Gateway {
         self.feed.live(stream.republished(seq), &mut self.steps);
         self.take_steps(stream, random);
         let last = stream.message(seq).last;
-        if self.feed.is_live() && last > self.opened_at && self.feed_hears.heard() & !heard & one(seq) != 0 {
+        if self.feed.is_live() && last > self.gap && self.feed_hears.heard() & !heard & one(seq) != 0 {
             assert_ne!(self.feed_hears.heard() & one(last), 0, "nobody heard of {last}, which {seq} follows");
         }
     }

@@ -15,7 +15,6 @@ use super::{
 /// Messages of a batch. Fewer than a hole may have, so that a read takes several.
 const BATCH: usize = 2;
 
-/// The last sequence of each subject, as an audit is told.
 type Lasts = Vec<(Arc<str>, u64)>;
 
 /// A read under way. Each turn it comes one stage further, or fails and begins again.
