@@ -42,6 +42,9 @@ async fn is_live(client: &mut Client) {
     }
 }
 
+/// The connections of a gateway to NATS.
+const CONNECTIONS: usize = 3;
+
 /// Two ways to one server.
 struct TwoWays {
     config: Config,
@@ -71,22 +74,27 @@ impl TwoWays {
         (self.ways[0].connections(), self.ways[1].connections())
     }
 
-    /// A gateway with both connections on the first of them.
+    /// A gateway with all connections on the first of them.
     async fn gateway_on_the_first(&self) -> Gateway {
         self.ways[1].set(Wire::Cut);
         let gateway = Gateway::start(self.config.clone());
         gateway.ready().await;
-        assert_eq!(self.connections(), (2, 0));
+        until("all of them", async || (self.connections() == (CONNECTIONS, 0)).then_some(())).await;
         self.ways[1].set(Wire::Open);
         gateway
     }
 
-    /// A gateway with a connection on each. It chooses at random, so several may be started.
+    /// A gateway with connections on each. They choose at random, so several may be started.
     async fn gateway_on_both(&self) -> Gateway {
         loop {
             let mut gateway = Gateway::start(self.config.clone());
             gateway.ready().await;
-            if self.connections() == (1, 1) {
+            until("all of them", async || {
+                let (first, second) = self.connections();
+                (first + second == CONNECTIONS).then_some(())
+            })
+            .await;
+            if self.connections().0 > 0 && self.connections().1 > 0 {
                 return gateway;
             }
             gateway.begin_stop();
@@ -125,20 +133,20 @@ async fn leaves_a_wire_that_has_fallen_silent_and_sends_what_was_missed_before_l
     }
     is_live(&mut client).await;
     gateway.ready().await;
-    until("both to have moved", async || (odin.connections() == (0, 2)).then_some(())).await;
+    until("all to have moved", async || (odin.connections() == (0, CONNECTIONS)).then_some(())).await;
     // Reads go on as well.
     let mut other = Client::connect(&gateway).await;
     other.subscribe(&["price:BTC"]).await;
     assert_eq!(other.update().await.seq, *missed.last().expect("some"));
 }
 
-/// One of the two connections is on a wire that falls silent; it moves, and the other one stays.
+/// Some of the connections are on a wire that falls silent; they move, and the others stay.
 #[tokio::test]
-async fn leaves_a_silent_wire_with_the_one_connection_that_is_on_it() {
+async fn leaves_a_silent_wire_with_the_connections_that_are_on_it() {
     let odin = TwoWays::start().await;
     let gateway = odin.gateway_on_both().await;
     odin.ways[0].set(Wire::Blackhole);
-    until("the connection to move", async || (odin.connections() == (0, 2)).then_some(())).await;
+    until("them to move", async || (odin.connections() == (0, CONNECTIONS)).then_some(())).await;
     gateway.ready().await;
     let mut client = Client::connect(&gateway).await;
     client.subscribe_all(&["price:BTC"]).await;
