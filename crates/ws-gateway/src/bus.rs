@@ -189,6 +189,7 @@ impl Bus {
         }
     }
 
+    /// Says that this gateway is alive, and finds out whether it comes back.
     fn publish_tick(&mut self) {
         if !pulse::is_connected(&self.reader) {
             return;

@@ -42,7 +42,7 @@ pub(crate) struct Connections {
     pub(crate) reader: Client,
     /// Consumers of wide patterns: what piled up while one was away comes at once, and before nothing else.
     pub(crate) wide: Client,
-    /// What happened to the live one.
+    /// What happened to the live one, and that the reader has connected.
     pub(crate) events: mpsc::Receiver<Event>,
 }
 
@@ -52,6 +52,7 @@ pub(crate) struct Connections {
 /// The credentials or certificates cannot be read, or a URL is none.
 pub(crate) async fn connect(nats: &Nats) -> Result<Connections, RunError> {
     let (tell, events) = mpsc::channel(EVENTS);
+    let tell_of_reader = tell.clone();
     let live = options(nats, "live").await?.subscription_capacity(SUBSCRIPTION_MESSAGES).event_callback(move |event| {
         let tell = tell.clone();
         async move {
@@ -60,7 +61,15 @@ pub(crate) async fn connect(nats: &Nats) -> Result<Connections, RunError> {
         }
     });
     let live = live.connect(&nats.urls[..]).await.map_err(RunError::Nats)?;
-    let reader = options(nats, "reader").await?.connect(&nats.urls[..]).await.map_err(RunError::Nats)?;
+    let reader = options(nats, "reader").await?.event_callback(move |event| {
+        let tell = tell_of_reader.clone();
+        async move {
+            if event == Event::Connected {
+                let _ = tell.try_send(event);
+            }
+        }
+    });
+    let reader = reader.connect(&nats.urls[..]).await.map_err(RunError::Nats)?;
     let wide = options(nats, "wide").await?.subscription_capacity(SUBSCRIPTION_MESSAGES);
     let wide = wide.connect(&nats.urls[..]).await.map_err(RunError::Nats)?;
     Ok(Connections { live, reader, wide, events })

@@ -158,6 +158,9 @@ impl Bus {
         let reader_connects = self.reader.statistics().connects.load(Ordering::Relaxed);
         if mem::replace(&mut self.pulse.reader_connects, reader_connects) != reader_connects {
             self.pulse.publishes_since = Instant::now();
+            // At once, not with the next second: it is what readiness waits for.
+            self.ask_epoch();
+            self.publish_tick();
         }
     }
 
@@ -172,6 +175,7 @@ impl Bus {
             self.audit_all();
         }
         self.ask_epoch();
+        self.publish_tick();
         self.feel_pulse();
     }
 

@@ -12,6 +12,7 @@ use super::{
     history::Stretch,
     look_back::LookedBack,
     nats::{self, Unknown},
+    pulse::is_connected,
     replay::{LastValues, ReadError},
     source::{Source, SourceId},
 };
@@ -200,6 +201,9 @@ impl Bus {
     }
 
     pub(super) fn ask_epoch(&mut self) {
+        if !is_connected(&self.reader) {
+            return;
+        }
         let (context, config) = (self.context.clone(), self.config.clone());
         self.reads.push(async move { Done::Epoch(nats::epoch(&context, &config).await) }.boxed());
     }
