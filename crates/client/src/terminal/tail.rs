@@ -34,7 +34,8 @@ pub(crate) async fn run(args: Tail) -> anyhow::Result<Exit> {
             }
         };
     let wanted = subscriptions.iter().map(|subscription| subscription.channel.to_string()).collect();
-    client.subscribe_with(positions.continue_from(subscriptions)).await?;
+    // a client that has ended already says why by its events
+    let _ = client.subscribe_with(positions.continue_from(subscriptions)).await;
     let mut tail = Printer {
         out: BufWriter::with_capacity(64 * 1_024, io::stdout().lock()),
         is_json: args.json,

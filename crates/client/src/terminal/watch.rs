@@ -47,7 +47,8 @@ pub(crate) async fn run(args: Watch) -> anyhow::Result<Exit> {
         }
     };
     let mut table = Table::new(&args, &subscriptions);
-    client.subscribe_with(subscriptions).await?;
+    // a client that has ended already says why by its events
+    let _ = client.subscribe_with(subscriptions).await;
 
     let has_colours = !args.no_color && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let mut screen = Screen::open(has_colours)?;

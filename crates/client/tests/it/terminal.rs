@@ -2,10 +2,11 @@
 
 use std::process::{Output, Stdio};
 
+use odin_client::protocol::{ClientMessage, RequestId};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::support::{Manners, Peer, Server, soon};
+use crate::support::{Heard, Manners, Peer, Server, soon};
 
 /// The program with these arguments, nothing inherited that would change what it does.
 pub(crate) fn odin(args: &[&str]) -> Command {
@@ -95,8 +96,14 @@ async fn ends_quietly_when_nobody_reads_its_output() {
     let mut output = child.stdout.take().expect("piped");
     soon("some output", output.read_u8()).await.expect("a byte");
     drop(output);
-    peer.update("price:BTC", 3, 4).await;
-    let output = end(child).await;
+    // one write may still find a reader: a process that is just being started has a copy of everything
+    let more = peer.say_until_gone(|number| {
+        let (prev, seq) = (number + 3, number + 4);
+        format!(
+            r#"{{"type":"update","channel":"price:BTC","seq":{seq},"prev":{prev},"ts":1,"epoch":"k3j9x2m4","data":1}}"#
+        )
+    });
+    let (output, ()) = tokio::join!(end(child), soon("a client that is gone", more));
     assert_eq!(output.status.code(), Some(0));
     let notes = text(&output.stderr);
     assert!(!notes.contains("panicked") && !notes.to_lowercase().contains("pipe"), "{notes}");
@@ -149,9 +156,17 @@ async fn exit_code_4_when_every_channel_is_refused() {
     let mut server = Server::start().await;
     let child = start(&["tail", "--url", &server.url(), "signals:all"]);
     let mut peer = server.greet().await;
-    peer.message().await;
-    peer.say(r#"{"type":"error","id":1,"code":"auth_required","message":"sign in first","channel":"signals:all"}"#)
-        .await;
+    let id = loop {
+        match peer.hear().await {
+            Heard::Message(ClientMessage::Subscribe { id: Some(RequestId::Number(id)), .. }) => break id,
+            Heard::Message(ClientMessage::Ping { .. }) => {}
+            other => panic!("expected a subscribe, heard {other:?}"),
+        }
+    };
+    peer.say(&format!(
+        r#"{{"type":"error","id":{id},"code":"auth_required","message":"sign in first","channel":"signals:all"}}"#
+    ))
+    .await;
     let output = end(child).await;
     assert_eq!(output.status.code(), Some(4));
     assert!(text(&output.stderr).contains("signals:all auth_required: sign in first"), "{}", text(&output.stderr));
