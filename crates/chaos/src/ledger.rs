@@ -28,8 +28,6 @@ pub struct Life {
     pub unseen: Vec<(u64, u64)>,
     /// Up to which sequence a chain was purged.
     pub purged: HashMap<Chain, u64>,
-    /// The first sequence the stream kept at the last look.
-    pub first: u64,
 }
 
 impl Life {
@@ -99,13 +97,10 @@ impl Ledger {
     /// # Errors
     /// The stream cannot be read at present.
     pub async fn read_on(&mut self) -> anyhow::Result<()> {
-        let stream = tokio::time::timeout(LIMIT, self.jetstream().get_stream(&self.stream)).await??;
+        let mut stream = tokio::time::timeout(LIMIT, self.jetstream().get_stream(&self.stream)).await??;
         let state = stream.cached_info().state.clone();
         let life = self.lives.last_mut().expect("there is always one");
-        life.first = state.first_sequence;
-        if state.first_sequence > life.read_to + 1 {
-            life.unseen.push((life.read_to, state.first_sequence - 1));
-        }
+        let begin = life.read_to;
         while life.read_to < state.last_sequence {
             let request = serde_json::json!({ "seq": life.read_to + 1, "next_by_subj": "odin.>", "batch": BATCH });
             let (messages, is_end) = batch(&self.client, &self.stream, &request.to_string()).await?;
@@ -121,6 +116,11 @@ impl Ledger {
                 None if is_end => tokio::time::sleep(Duration::from_millis(20)).await,
                 None => bail!("no answer"),
             }
+        }
+        // Asked afterwards: a read that begins below the first message begins at it, without a word.
+        let first = tokio::time::timeout(LIMIT, stream.info()).await??.state.first_sequence;
+        if first > begin + 1 {
+            life.unseen.push((begin, first - 1));
         }
         Ok(())
     }
