@@ -102,6 +102,8 @@ pub(crate) struct Shard {
     ring_bytes: usize,
     ring_limit_bytes: usize,
     pages: Pages,
+    /// Bytes written in this turn to those who are behind.
+    caught_bytes: usize,
     freshness: Freshness,
     /// Questions that the bus had no room for.
     unasked: Vec<Command>,
@@ -151,6 +153,7 @@ impl Shard {
                 config.feeds.catch_up_bytes / config.shards.get(),
                 config.feeds.catch_up_reads / config.shards.get(),
             ),
+            caught_bytes: 0,
             freshness: Freshness::default(),
             unasked: Vec::new(),
             rejoin: Vec::new(),
@@ -209,6 +212,7 @@ impl Shard {
                 // costs, and one more frame in the same write next to nothing.
                 fan_out_at = now + turn_interval;
             }
+            self.caught_bytes = 0;
             if events {
                 self.take_events();
             }
@@ -362,7 +366,12 @@ impl Shard {
     }
 
     fn take_again(&mut self) {
-        for slot in std::mem::take(&mut self.again) {
+        let mut again = std::mem::take(&mut self.again);
+        // Another one is first in each turn: there may not be time for all of them.
+        if again.len() > 1 {
+            again.rotate_left(1);
+        }
+        for slot in again {
             self.catch_up(slot as usize);
             self.read(slot as usize, false);
         }

@@ -17,7 +17,7 @@ use super::{
 
 /// Messages in one stretch, and bytes: about what the socket of a reader that catches up takes at once.
 const STRETCH_MESSAGES: usize = 256;
-const STRETCH_BYTES: usize = 64 * 1024;
+const STRETCH_BYTES: usize = 32 * 1024;
 
 /// How often a replica that does not have what its leader has announced is asked again.
 const LAGGING_ANSWERS: u32 = 20;

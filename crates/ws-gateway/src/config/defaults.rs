@@ -122,8 +122,8 @@ pub const FEED_OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 pub const DIRECT_GETS: usize = 64;
 /// A quarter of them: repairs of live feeds never wait for those who catch up.
 pub const CATCH_UP_READS: usize = 16;
-/// Some dozens of pages, each shared by everybody who is in the same stretch.
-pub const CATCH_UP_BYTES: usize = 4 * MIB;
+/// A few pages, each shared by everybody who is in the same stretch; whoever comes later has his read again.
+pub const CATCH_UP_BYTES: usize = 128 * KIB;
 /// An hour of a busy channel; whoever missed more is better served with a snapshot.
 pub const REPLAY_BYTES: usize = 64 * MIB;
 /// The longest that a message lost without a sign can be missing.

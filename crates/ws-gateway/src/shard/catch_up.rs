@@ -18,10 +18,16 @@ use crate::{bus::Command, metrics::CloseReason, page::Page, publication::append_
 /// Writes to one connection before others have their turn.
 const WRITES: usize = 16;
 
+/// Bytes written to those who are behind before those at head have their turn.
+const TURN_BYTES: usize = 512 * 1024;
+
 impl Shard {
     /// Writes as much as the socket takes of what stands between the connection and head.
     pub(super) fn catch_up(&mut self, slot: usize) {
         for _ in 0..WRITES {
+            if self.caught_bytes >= TURN_BYTES {
+                break;
+            }
             let Some(connection) = self.connections.get_mut(slot) else {
                 return;
             };
@@ -95,6 +101,7 @@ impl Shard {
                 }
             };
             self.metrics.bytes_out.add(taken as u64);
+            self.caught_bytes += taken;
             if taken > 0 {
                 outbox.progress_s = self.now_s();
             }
