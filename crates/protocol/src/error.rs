@@ -19,6 +19,7 @@ wire_names! {
         Forbidden = "forbidden", "The user may not do this.";
         TooManyChannels = "too_many_channels", "One message names more channels than allowed; none of them was handled.";
         TooManySubscriptions = "too_many_subscriptions", "The connection holds as many subscriptions as allowed.";
+        TooManyConnections = "too_many_connections", "The user has as many connections as allowed.";
         TooWide = "too_wide", "The pattern covers more subjects than the gateway serves at once.";
         RateLimited = "rate_limited", "Too many requests in too short a time.";
         InvalidPayload = "invalid_payload", "The `data` of a `publish` is not acceptable for the channel.";
@@ -34,7 +35,11 @@ impl ErrorCode {
     pub const fn retry(self) -> bool {
         matches!(
             self,
-            ErrorCode::AuthUnavailable | ErrorCode::RateLimited | ErrorCode::Unavailable | ErrorCode::Internal
+            ErrorCode::AuthUnavailable
+                | ErrorCode::TooManyConnections
+                | ErrorCode::RateLimited
+                | ErrorCode::Unavailable
+                | ErrorCode::Internal
         )
     }
 

@@ -91,7 +91,7 @@ pub(crate) struct Bus {
     sources: Slab<Source>,
     /// Openings so far, of all sources.
     openings: u64,
-    by_key: HashMap<(Box<str>, Box<str>), usize>,
+    by_topic: HashMap<Arc<Topic>, usize>,
     by_member: HashMap<Member, usize>,
     to_open: Vec<usize>,
     lives: SelectAll<BoxStream<'static, (usize, async_nats::Message)>>,
@@ -125,7 +125,7 @@ impl Bus {
             epoch: None,
             sources: Slab::new(),
             openings: 0,
-            by_key: HashMap::new(),
+            by_topic: HashMap::new(),
             by_member: HashMap::new(),
             to_open: Vec::new(),
             lives: SelectAll::new(),
@@ -241,8 +241,7 @@ impl Bus {
 
     async fn join(&mut self, member: Member, topic: Arc<Topic>) {
         self.metrics.joins.add(1);
-        let key = (topic.channel.as_str().into(), topic.subject.as_str().into());
-        if let Some(&source) = self.by_key.get(&key) {
+        if let Some(&source) = self.by_topic.get(&topic) {
             let found = &mut self.sources[source];
             if !found.members.contains(&member) {
                 found.members.push(member);
@@ -255,7 +254,7 @@ impl Bus {
         }
         if self.wide.knows(&topic.subject) {
             self.metrics.wide_feeds.add(1);
-            self.insert(key, topic, member, Carrier::Wide(wide::Following::default()));
+            self.insert(topic, member, Carrier::Wide(wide::Following::default()));
             return;
         }
         let subject = self.config.stream.live_subject(&topic.subject);
@@ -269,14 +268,14 @@ impl Bus {
             }
         };
         let (interest, end) = oneshot::channel();
-        let source = self.insert(key, topic, member, Carrier::Core(interest));
+        let source = self.insert(topic, member, Carrier::Core(interest));
         self.lives.push(messages.map(move |message| (source, message)).take_until(end).boxed());
     }
 
-    fn insert(&mut self, key: (Box<str>, Box<str>), topic: Arc<Topic>, member: Member, carrier: Carrier) -> usize {
+    fn insert(&mut self, topic: Arc<Topic>, member: Member, carrier: Carrier) -> usize {
         self.openings += 1;
-        let source = self.sources.insert(Source::new(topic, self.openings, member, carrier));
-        self.by_key.insert(key, source);
+        let source = self.sources.insert(Source::new(topic.clone(), self.openings, member, carrier));
+        self.by_topic.insert(topic, source);
         self.by_member.insert(member, source);
         self.to_open.push(source);
         source
@@ -295,8 +294,7 @@ impl Bus {
 
     fn remove(&mut self, source: usize) -> Source {
         let removed = self.sources.remove(source);
-        let key = (removed.topic.channel.as_str().into(), removed.topic.subject.as_str().into());
-        self.by_key.remove(&key);
+        self.by_topic.remove(&removed.topic);
         self.to_open.retain(|other| *other != source);
         if removed.is_wide() {
             self.metrics.wide_feeds.sub(1);

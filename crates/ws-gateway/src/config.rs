@@ -5,6 +5,7 @@
 //! [`OPTIONS`] drives the flags, the variables, the file's keys, the printed configuration and the manual; what is not
 //! in the table is an error, so that a misspelt option never goes unnoticed.
 
+mod access;
 mod build;
 mod check;
 pub mod defaults;
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use access::{AdminAccess, ApiKey, Auth, Cluster, Http, Overflow, ServerTls};
 pub use build::{ConfigError, Inputs, Problem, Source, build};
 pub use nats::{Credentials, Nats, Secret, Tls};
 pub use options::{CONFIG_VARIABLE, OPTIONS, Opt};
@@ -46,6 +48,16 @@ pub struct Config {
     pub state_stream: StateStream,
     /// The stream of revocations and the like.
     pub control_stream: ControlStream,
+    /// How users sign in.
+    pub auth: Auth,
+    /// What is asked of a handshake.
+    pub http: Http,
+    /// Encryption of client connections.
+    pub tls: ServerTls,
+    /// Who may control the gateway.
+    pub admin: AdminAccess,
+    /// How gateways hear of each other.
+    pub cluster: Cluster,
     /// What a client may do at most.
     pub limits: Limits,
     /// How dead and idle connections are found.
@@ -149,6 +161,30 @@ pub struct Limits {
     pub pings_per_second: u32,
     /// Messages that a client may send each second; more are refused.
     pub messages_per_second: u32,
+    /// Connections from one address (IPv6: one /64 network) to this process; `None` for no such limit.
+    pub connections_per_ip: Option<u32>,
+    /// New connections from one such address each second.
+    pub connects_per_ip_per_second: Option<u32>,
+    /// New connections of this process each second.
+    pub connects_per_second: Option<u32>,
+    /// Connections of one user on all gateways.
+    pub connections_per_user: Option<u32>,
+    /// What happens to a user with more.
+    pub user_overflow: Overflow,
+    /// Whether `connections_per_user` holds to the letter: each connection takes a slot in the control stream.
+    pub strict_user_limit: bool,
+    /// Messages that all connections of one user to this process may send each second.
+    pub user_messages_per_second: Option<u32>,
+    /// Channels that a client may subscribe or unsubscribe each second.
+    pub channels_per_second: u32,
+    /// Publications that a client may send each second.
+    pub publishes_per_second: u32,
+    /// Attempts of a connection to sign in, each minute.
+    pub auths_per_minute: u32,
+    /// Memory of the process above which no new connection is taken; `None`: 90 % of what the control group allows.
+    pub memory_bytes: Option<usize>,
+    /// A publication whose own time is further in the future is not believed.
+    pub payload_ahead: Duration,
 }
 
 /// How dead and idle connections are found.
@@ -253,7 +289,7 @@ impl LogFormat {
 impl Default for Config {
     fn default() -> Config {
         let stream = Stream::default();
-        let rules = Rules::new(Rules::default_sources(), &stream.subjects, &stream.reserved());
+        let rules = Rules::new(Rules::default_sources(), &stream);
         Config {
             listen: default::LISTEN,
             admin_listen: default::ADMIN_LISTEN,
@@ -263,6 +299,11 @@ impl Default for Config {
             stream,
             state_stream: StateStream::default(),
             control_stream: ControlStream::default(),
+            auth: Auth::default(),
+            http: Http::default(),
+            tls: ServerTls::default(),
+            admin: AdminAccess::default(),
+            cluster: Cluster::default(),
             limits: Limits::default(),
             heartbeat: Heartbeat::default(),
             feeds: Feeds::default(),
@@ -336,6 +377,18 @@ impl Default for Limits {
             strikes: default::STRIKES,
             pings_per_second: default::PINGS_PER_SECOND,
             messages_per_second: default::MESSAGES_PER_SECOND,
+            connections_per_ip: None,
+            connects_per_ip_per_second: None,
+            connects_per_second: None,
+            connections_per_user: None,
+            user_overflow: Overflow::Refuse,
+            strict_user_limit: false,
+            user_messages_per_second: None,
+            channels_per_second: default::CHANNELS_PER_SECOND,
+            publishes_per_second: default::PUBLISHES_PER_SECOND,
+            auths_per_minute: default::AUTHS_PER_MINUTE,
+            memory_bytes: None,
+            payload_ahead: default::PAYLOAD_AHEAD,
         }
     }
 }

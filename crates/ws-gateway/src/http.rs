@@ -159,3 +159,28 @@ fn choose_protocol(headers: &HeaderMap) -> Result<(Codec, Option<&'static str>),
     }
     if offered { Err(()) } else { Ok((Codec::Json, None)) }
 }
+
+/// A page, or a family of pages, that may connect: `https://app.example`, `https://*.example`, `*`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OriginRule(String);
+
+impl OriginRule {
+    /// Every page.
+    pub fn any() -> Self {
+        Self("*".to_owned())
+    }
+}
+
+impl std::str::FromStr for OriginRule {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl std::fmt::Display for OriginRule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}

@@ -25,13 +25,26 @@ use tokio::{
     task::LocalSet,
 };
 
+#[allow(dead_code, reason = "not all of it is used yet")]
+mod addresses;
 pub mod admin;
 pub mod args;
+#[allow(dead_code, reason = "not all of it is used yet")]
+mod auth;
 mod bus;
+#[allow(dead_code, reason = "not all of it is used yet")]
+mod cluster;
 pub mod config;
+#[allow(dead_code, reason = "not all of it is used yet")]
+mod control;
+#[allow(dead_code, reason = "not all of it is used yet")]
+mod current;
 mod drain;
 mod error;
+#[allow(dead_code, reason = "not all of it is used yet")]
+mod guest;
 mod http;
+pub mod identity;
 pub mod metrics;
 mod page;
 pub mod provision;
@@ -40,12 +53,17 @@ mod queue;
 pub mod rules;
 mod shard;
 pub mod telemetry;
+#[allow(dead_code, reason = "not all of it is used yet")]
+mod tls;
 
 pub use error::RunError;
 
 use admin::{Admin, NotReady, Readiness};
+use auth::Authenticator;
 use config::Config;
+use current::Current;
 use drain::Stage;
+use guest::Shared;
 use metrics::{CloseReason, Metrics};
 
 /// Questions of one shard to the bus that may wait for an answer.
@@ -146,6 +164,9 @@ pub struct Outcome {
 pub async fn run(config: Config, listeners: Listeners, stop: impl Future<Output = ()>) -> Result<Outcome, RunError> {
     let config = Arc::new(config);
     let metrics = Arc::new(Metrics::new(config.shards.get()));
+    let shared = Arc::new(Shared { addresses: Arc::default(), cluster: Arc::default(), revocations: Arc::default() });
+    let (current, currents) =
+        watch::channel(Arc::new(Current { config: config.clone(), auth: Arc::new(Authenticator {}), tls: None }));
     let (ready, readiness) = watch::channel(Readiness::NotReady(NotReady::Starting));
     let (stage, staged) = watch::channel(Stage::Serving);
     let (commands, asked) = mpsc::channel(COMMANDS);
@@ -168,7 +189,8 @@ pub async fn run(config: Config, listeners: Listeners, stop: impl Future<Output 
         let parts = shard::Parts {
             index,
             boot,
-            config: config.clone(),
+            current: currents.clone(),
+            shared: shared.clone(),
             metrics: metrics.clone(),
             listener,
             inbox,
@@ -204,6 +226,7 @@ pub async fn run(config: Config, listeners: Listeners, stop: impl Future<Output 
     if *stage.borrow() == Stage::Draining {
         ended.await?;
     }
+    drop(current);
     admin.abort();
     let remained = metrics.connected_clients();
     let left = metrics.sum(|shard| shard.connections_closed.of(CloseReason::Drain).get());

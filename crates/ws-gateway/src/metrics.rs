@@ -13,10 +13,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use odin_protocol::codec::Codec;
+use odin_protocol::{codec::Codec, error::ErrorCode};
 
 pub use exposition::{CONTENT_TYPE, Exposition};
-pub use label::{CloseReason, HandshakeRefusal, Label, Labelled, ResumeResult};
+pub use label::{AuthResult, CloseReason, HandshakeRefusal, Label, Labelled, Outcome, ResumeResult};
 pub use table::{METRICS, Metric, MetricKind, markdown_table};
 
 /// A number that only grows, written by one thread and read by any.
@@ -33,6 +33,11 @@ impl Counter {
     #[inline]
     pub fn add(&self, n: u64) {
         self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+    }
+
+    /// Adds one, whoever calls. A locked instruction: for what is rare. Never beside [`add`](Self::add).
+    pub fn count(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Adds one. Only the owner may call this.
@@ -117,7 +122,7 @@ pub struct ShardMetrics {
     /// Connections that do not stand at the head of all their feeds.
     pub behind: Gauge,
     /// `error` messages sent.
-    pub errors_sent: Counter,
+    pub errors_sent: Labelled<ErrorCode>,
     /// WebSocket pings sent.
     pub pings_out: Counter,
     /// WebSocket pongs received.
@@ -134,6 +139,37 @@ pub struct ShardMetrics {
     pub resumes: Labelled<ResumeResult>,
     /// Bytes read from the stream for those who catch up.
     pub page_bytes: Gauge,
+    /// Connections of signed-in users.
+    pub users: Gauge,
+    /// Attempts to sign in, with the handshake or by message.
+    pub auths: Labelled<AuthResult>,
+    /// Publications of clients that the stream has stored.
+    pub published: Counter,
+    /// Panics while one connection was served; only that one was closed.
+    pub panics: Counter,
+}
+
+/// What is counted for the whole process, at a low rate and by any thread: see [`Counter::count`].
+#[derive(Debug, Default)]
+pub struct ControlMetrics {
+    /// Readings of the public keys.
+    pub jwks_reads: Labelled<Outcome>,
+    /// When they were last read, in milliseconds since 1970; 0: never.
+    pub jwks_read_at_ms: Gauge,
+    /// Questions to the session service.
+    pub callouts: Labelled<Outcome>,
+    /// Reloads of the configuration.
+    pub reloads: Labelled<Outcome>,
+    /// Other gateways that were heard of lately.
+    pub peers: Gauge,
+    /// Connections of all gateways, this one included.
+    pub cluster_connections: Gauge,
+    /// Revocations in force.
+    pub revocations: Gauge,
+    /// Orders of operators that were carried out.
+    pub orders: Counter,
+    /// 1 while the control stream cannot be read.
+    pub control_lost: Gauge,
 }
 
 /// What the bus counts. Written by the sequencer only.
@@ -211,6 +247,8 @@ pub struct Metrics {
     pub shards: Vec<Arc<ShardMetrics>>,
     /// The bus's.
     pub bus: Arc<BusMetrics>,
+    /// The process's.
+    pub control: Arc<ControlMetrics>,
     /// When the process began.
     pub started: Instant,
 }
@@ -218,7 +256,12 @@ pub struct Metrics {
 impl Metrics {
     /// All zero, for so many shards.
     pub fn new(shards: usize) -> Metrics {
-        Metrics { shards: (0..shards).map(|_| Arc::default()).collect(), bus: Arc::default(), started: Instant::now() }
+        Metrics {
+            shards: (0..shards).map(|_| Arc::default()).collect(),
+            bus: Arc::default(),
+            control: Arc::default(),
+            started: Instant::now(),
+        }
     }
 
     /// Open connections of all shards: the `connectedClients` of `connection:status`.

@@ -14,7 +14,7 @@ use odin_protocol::{
 };
 use tokio::sync::Notify;
 
-use crate::{page::Page, publication::Publication};
+use crate::{control::Order, page::Page, publication::Publication};
 
 /// A feed as a shard knows it: slot and generation, so that a late item never reaches the slot's
 /// next owner.
@@ -51,6 +51,9 @@ pub(crate) enum Item {
     Stale { reason: StaleReason, since_ms: Option<i64> },
     /// Everything missed since [`Item::Stale`] came before this.
     Live,
+    /// Operators want something of connections.
+    #[allow(dead_code, reason = "orders are not read yet")]
+    Order(Arc<Order>),
 }
 
 impl Item {

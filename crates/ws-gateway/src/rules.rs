@@ -22,6 +22,9 @@ use odin_protocol::error::ErrorCode;
 use odin_protocol::message::Mode;
 use serde::{Deserialize, Serialize};
 
+use crate::config::Stream;
+use crate::identity::Identity;
+
 pub use filter::Filter;
 pub use naming::Naming;
 pub(crate) use subject::{covers, overlaps, subject_fault};
@@ -73,9 +76,49 @@ pub struct RuleSource {
     /// Subscribers are told when nothing was published for longer, for example `30s`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_silence: Option<String>,
+    /// Who may publish to the channels of the rule, besides those who speak NATS. Nobody when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub publish: Option<Access>,
+    /// Who else may subscribe, and gets everything late.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delayed: Option<Delayed>,
+}
+
+/// The same publications for others, later: read from the stream when their time has come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Delayed {
+    /// Who gets them late. Whom the rule lets in by its own `access` gets them at once.
+    pub access: Access,
+    /// How late, for example `15m`; less than the stream keeps.
+    pub by: String,
+}
+
+impl Delayed {
+    /// The time in `by`. None also for one that is no time, which [`Rules::new`] has refused.
+    fn time(&self) -> Option<Duration> {
+        humantime::parse_duration(&self.by).ok()
+    }
 }
 
 impl RuleSource {
+    /// A rule without any option.
+    pub fn new(channel: &str, subject: &str, access: Access, mode: Mode) -> RuleSource {
+        RuleSource {
+            channel: channel.to_owned(),
+            subject: subject.to_owned(),
+            access,
+            mode,
+            client_mode: false,
+            pattern: false,
+            values: BTreeMap::new(),
+            filter: None,
+            max_silence: None,
+            publish: None,
+            delayed: None,
+        }
+    }
+
     /// The time in `max_silence`. None also for one that is no time, which [`Rules::new`] has refused.
     fn silence(&self) -> Option<Duration> {
         self.max_silence.as_deref().and_then(|text| humantime::parse_duration(text).ok())
@@ -86,15 +129,8 @@ fn is_false(value: &bool) -> bool {
     !*value
 }
 
-/// Who is asking. Grows when authentication exists.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Identity {
-    /// Nobody has signed in on this connection.
-    Anonymous,
-}
-
-/// What a channel stands for: the answer of [`Rules::resolve`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What a channel stands for: the answer of [`Rules::resolve`]. Two that are equal are one feed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Topic {
     /// The channel as the client named it.
     pub channel: Channel,
@@ -110,6 +146,8 @@ pub struct Topic {
     pub naming: Naming,
     /// Subscribers are told when nothing was published for longer.
     pub max_silence: Option<Duration>,
+    /// Everything comes so much later.
+    pub delay: Option<Duration>,
 }
 
 /// Why a channel was refused: a code and a text that are safe to send to the client.
@@ -193,6 +231,15 @@ pub enum RuleFault {
     /// The subject is one the gateways use among themselves.
     #[error("subject {0:?} covers {1:?}, which is odin's own")]
     Reserved(String, String),
+    /// `delayed.by` is no time, or not less than the stream keeps.
+    #[error("invalid delayed.by {0:?}: expected a time of at least 1s and less than stream.max_age")]
+    Delay(String),
+    /// `delayed` where everybody is let in at once, or where each user has a subject of his own.
+    #[error("delayed has no meaning with access \"public\" or \"owner\"")]
+    DelayAccess,
+    /// `publish` where it is not clear to which subject.
+    #[error("publish needs a subject without *, and {{sub}} in it if only the owner may")]
+    Publish,
     /// Some channel matches this rule and an earlier one.
     #[error("overlaps with rule {0} ({1:?}): some channel matches both")]
     Overlap(usize, String),
@@ -211,12 +258,11 @@ struct Rule {
 }
 
 impl Rules {
-    /// Checks the rules and makes them usable. `subjects` are the stream's; `reserved` are subjects within them that no
-    /// client may see.
+    /// Checks the rules and makes them usable with this stream.
     ///
     /// # Errors
     /// Every fault of every rule, in the order of the rules.
-    pub fn new(sources: Vec<RuleSource>, subjects: &[String], reserved: &[&str]) -> Result<Rules, Vec<RuleError>> {
+    pub fn new(sources: Vec<RuleSource>, stream: &Stream) -> Result<Rules, Vec<RuleError>> {
         let mut errors = Vec::new();
         let mut rules: Vec<(usize, Rule)> = Vec::with_capacity(sources.len());
         for (index, source) in sources.into_iter().enumerate() {
@@ -229,8 +275,20 @@ impl Rules {
             {
                 faults.push(RuleFault::Silence(text));
             }
+            if let Some(delayed) = &source.delayed {
+                let fits = |time| time >= Duration::from_secs(1) && time < stream.max_age;
+                if !delayed.time().is_some_and(fits) {
+                    faults.push(RuleFault::Delay(delayed.by.clone()));
+                }
+                if matches!(source.access, Access::Public | Access::Owner) || delayed.access == Access::Owner {
+                    faults.push(RuleFault::DelayAccess);
+                }
+            }
             if let Some(template) = template {
-                template.check_reach(subjects, reserved, &mut faults);
+                template.check_reach(&stream.subjects, &stream.reserved(), &mut faults);
+                if source.publish.as_ref().is_some_and(|access| !template.can_publish(access)) {
+                    faults.push(RuleFault::Publish);
+                }
                 for (earlier, rule) in &rules {
                     if rule.template.overlaps(&template) {
                         faults.push(RuleFault::Overlap(*earlier, rule.source.channel.clone()));
@@ -260,27 +318,20 @@ impl Rules {
     /// What `channel` stands for when `identity` asks for it.
     ///
     /// # Errors
-    /// `unknown_channel` when no rule matches or the rule has no pattern; `auth_required` when the rule wants a user.
+    /// `unknown_channel` when no rule matches or the rule has no pattern; `auth_required` when the rule wants a user;
+    /// `forbidden` when this user may not have it.
     pub fn resolve(&self, channel: &Channel, identity: &Identity) -> Result<Topic, Refusal> {
-        let text = channel.as_str();
-        let segments: Vec<&str> = text.split(':').collect();
-        let Some(rule) = self.rules.iter().find(|rule| rule.template.matches(&segments)) else {
-            return Err(Refusal::new(ErrorCode::UnknownChannel, format!("no rule for channel {text}")));
-        };
+        let (rule, segments) = self.find(channel)?;
         if channel.is_pattern() && !rule.source.pattern {
-            return Err(Refusal::new(ErrorCode::UnknownChannel, format!("no pattern allowed in channel {text}")));
+            return Err(Refusal::new(ErrorCode::UnknownChannel, format!("no pattern allowed in channel {channel}")));
         }
-        let owner: Option<&str> = match (&rule.source.access, identity) {
-            (Access::Public, _) => None,
-            (_, Identity::Anonymous) => {
-                let message = format!("channel {text} needs a signed-in user");
-                return Err(Refusal::new(ErrorCode::AuthRequired, message));
-            }
+        let delay = match (rule.source.access.check(channel, identity), &rule.source.delayed) {
+            (Ok(()), _) => None,
+            (Err(_), Some(delayed)) if delayed.access.check(channel, identity).is_ok() => delayed.time(),
+            (Err(refusal), _) => return Err(refusal),
         };
-        let Some(subject) = rule.template.subject(&segments, owner) else {
-            return Err(Refusal::new(ErrorCode::Forbidden, format!("channel {text} is not available to this user")));
-        };
-        let naming = Naming::new(&rule.template, &segments, &subject, text);
+        let subject = rule.subject(channel, &segments, identity)?;
+        let naming = Naming::new(&rule.template, &segments, &subject, channel.as_str());
         Ok(Topic {
             channel: channel.clone(),
             subject,
@@ -289,7 +340,66 @@ impl Rules {
             filter: rule.source.filter.clone(),
             naming,
             max_silence: rule.source.silence(),
+            delay,
         })
+    }
+
+    /// The subject to which `identity` publishes when it names `channel`.
+    ///
+    /// # Errors
+    /// As for [`resolve`](Self::resolve), and `unsupported` when nobody publishes to the channel through a gateway.
+    pub fn publish_subject(&self, channel: &Channel, identity: &Identity) -> Result<String, Refusal> {
+        let (rule, segments) = self.find(channel)?;
+        let Some(access) = rule.source.publish.as_ref().filter(|_| !channel.is_pattern()) else {
+            let message = format!("channel {channel} takes no publications from clients");
+            return Err(Refusal::new(ErrorCode::Unsupported, message));
+        };
+        access.check(channel, identity)?;
+        rule.subject(channel, &segments, identity)
+    }
+
+    fn find<'a>(&self, channel: &'a Channel) -> Result<(&Rule, Vec<&'a str>), Refusal> {
+        let segments: Vec<&str> = channel.segments().collect();
+        match self.rules.iter().find(|rule| rule.template.matches(&segments)) {
+            Some(rule) => Ok((rule, segments)),
+            None => Err(Refusal::new(ErrorCode::UnknownChannel, format!("no rule for channel {channel}"))),
+        }
+    }
+}
+
+impl Rule {
+    fn subject(&self, channel: &Channel, segments: &[&str], identity: &Identity) -> Result<String, Refusal> {
+        let owner = identity.user().map(|user| user.sub.as_str());
+        self.template.subject(segments, owner).ok_or_else(|| {
+            Refusal::new(ErrorCode::Forbidden, format!("channel {channel} is not available to this user"))
+        })
+    }
+}
+
+impl Access {
+    /// Whether `identity` may have `channel`.
+    ///
+    /// # Errors
+    /// `auth_required` without a user, `forbidden` for this one.
+    fn check(&self, channel: &Channel, identity: &Identity) -> Result<(), Refusal> {
+        let Some(user) = identity.user() else {
+            if *self == Access::Public {
+                return Ok(());
+            }
+            return Err(Refusal::new(ErrorCode::AuthRequired, format!("channel {channel} needs a signed-in user")));
+        };
+        let is_in = match self {
+            // Whose it is, is in the subject.
+            Access::Public | Access::SignedIn | Access::Owner => true,
+            Access::Tiers(tiers) => user.is_admin || user.tier.as_ref().is_some_and(|tier| tiers.contains(tier)),
+            Access::Admin => user.is_admin,
+        };
+        let is_allowed = user.allow.as_ref().is_none_or(|allow| allow.covers(channel));
+        if is_in && is_allowed && !user.deny.touches(channel) {
+            Ok(())
+        } else {
+            Err(Refusal::new(ErrorCode::Forbidden, format!("channel {channel} is not for this user")))
+        }
     }
 }
 

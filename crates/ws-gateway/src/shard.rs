@@ -22,7 +22,9 @@ use tokio::{
 use crate::{
     bus::Command,
     config::Config,
+    current::Current,
     drain::Stage,
+    guest::Shared,
     metrics::{CloseReason, Metrics, ShardMetrics},
     queue::{Batch, FeedId, Item, Receiver},
 };
@@ -38,6 +40,7 @@ mod freshness;
 mod heartbeat;
 mod inbound;
 mod opening;
+mod orders;
 mod overlap;
 mod pages;
 mod resume;
@@ -73,7 +76,8 @@ pub(crate) struct Parts {
     pub(crate) index: usize,
     /// Tells this process from others.
     pub(crate) boot: u32,
-    pub(crate) config: Arc<Config>,
+    pub(crate) current: watch::Receiver<Arc<Current>>,
+    pub(crate) shared: Arc<Shared>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) listener: std::net::TcpListener,
     pub(crate) inbox: Receiver,
@@ -86,6 +90,10 @@ pub(crate) struct Shard {
     index: u32,
     boot: u32,
     config: Arc<Config>,
+    #[allow(dead_code, reason = "nothing is reloaded yet")]
+    current: watch::Receiver<Arc<Current>>,
+    #[allow(dead_code, reason = "nothing is shared yet")]
+    shared: Arc<Shared>,
     totals: Arc<Metrics>,
     metrics: Arc<ShardMetrics>,
     bus: mpsc::Sender<Command>,
@@ -125,7 +133,8 @@ impl Shard {
     /// # Errors
     /// The listener or the poll could not be set up.
     pub(crate) async fn run(parts: Parts) -> std::io::Result<()> {
-        let Parts { index, boot, config, metrics: totals, listener, inbox, bus, stage } = parts;
+        let Parts { index, boot, current, shared, metrics: totals, listener, inbox, bus, stage } = parts;
+        let config = current.borrow().config.clone();
         let metrics = totals.shards[index].clone();
         #[expect(
             deprecated,
@@ -133,7 +142,7 @@ impl Shard {
         )]
         let poll = AsyncFd::with_interest(Poll::new()?, TokioInterest::READABLE)?;
         let arrivals: Rc<Arrivals> = Rc::default();
-        let acceptor = Acceptor::spawn(listener, config.clone(), metrics.clone(), arrivals.clone())?;
+        let acceptor = Acceptor::spawn(listener, current.clone(), shared.clone(), metrics.clone(), arrivals.clone())?;
         let capacity = config.limits.connections.div_ceil(config.shards.get());
         let mut shard = Self {
             index: u32::try_from(index).expect("shards are counted in cores"),
@@ -165,6 +174,8 @@ impl Shard {
             serial: 0,
             departures: None,
             config,
+            current,
+            shared,
             totals,
             metrics,
         };
@@ -302,6 +313,10 @@ impl Shard {
                     self.fan_out();
                     self.on_bus_live();
                 }
+                Item::Order(order) => {
+                    self.fan_out();
+                    self.obey(&order);
+                }
             }
         }
         spoke.into_iter().for_each(|feed| self.note_spoke(feed));
@@ -379,7 +394,7 @@ impl Shard {
 
     /// Takes over a connection whose handshake is done.
     fn adopt(&mut self, arrival: Arrival) {
-        let Arrival { stream, codec, mut early } = arrival;
+        let Arrival { stream, codec, mut early, guest } = arrival;
         let mut stream = mio::net::TcpStream::from_std(stream);
         let slot = self.connections.vacant_key();
         let interest = Interest::READABLE | Interest::WRITABLE;
@@ -403,6 +418,7 @@ impl Shard {
             pings: 0,
             strikes: 0,
             codec,
+            guest,
         });
         self.slots_end = self.slots_end.max(slot + 1);
         self.metrics.connections.set(self.connections.len() as u64);

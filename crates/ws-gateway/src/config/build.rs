@@ -4,15 +4,17 @@ use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::options::{CONFIG_VARIABLE, Draft, OPTIONS, Opt};
 use super::value::Raw;
 use super::{Config, check};
-use crate::rules::RuleSource;
 
 /// The key of the list of rules in the file.
 const RULES_KEY: &str = "rules";
+
+/// The key of the list of API keys, in the file and in `auth.api_keys_file`.
+pub(super) const API_KEYS_KEY: &str = "api_keys";
 
 /// What was given, in all ways. Nothing is read from the outside.
 #[derive(Clone, Default)]
@@ -110,7 +112,10 @@ impl Build {
         };
         for (name, value) in &table {
             match value {
-                _ if name == RULES_KEY => self.read_rules(value, &source),
+                _ if name == RULES_KEY => self.draft.rules = self.read_list(RULES_KEY, value, &source),
+                _ if name == API_KEYS_KEY => {
+                    self.draft.config.auth.api_keys = self.read_list(API_KEYS_KEY, value, &source);
+                }
                 toml::Value::Table(inner) if find(name).is_none() => {
                     for (inner_name, value) in inner {
                         self.read_key(&format!("{name}.{inner_name}"), value, &source);
@@ -128,21 +133,21 @@ impl Build {
         }
     }
 
-    fn read_rules(&mut self, value: &toml::Value, source: &Source) {
+    /// The tables of a list; of those that are wrong, what is wrong is noted.
+    fn read_list<T: DeserializeOwned>(&mut self, key: &'static str, value: &toml::Value, source: &Source) -> Vec<T> {
+        self.origins.insert(key, source.clone());
         let Some(items) = value.as_array() else {
-            return self.problem(source.clone(), RULES_KEY, "expected tables, each beginning with [[rules]]");
+            self.problem(source.clone(), key, &format!("expected tables, each beginning with [[{key}]]"));
+            return Vec::new();
         };
-        self.origins.insert(RULES_KEY, source.clone());
-        self.draft.rules.clear();
+        let mut list = Vec::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
-            match RuleSource::deserialize(item.clone()) {
-                Ok(rule) => self.draft.rules.push(rule),
-                Err(error) => {
-                    let key = format!("{RULES_KEY}[{}]", index + 1);
-                    self.problem(source.clone(), &key, error.message());
-                }
+            match T::deserialize(item.clone()) {
+                Ok(item) => list.push(item),
+                Err(error) => self.problem(source.clone(), &format!("{key}[{}]", index + 1), error.message()),
             }
         }
+        list
     }
 
     fn read_environment(&mut self, environment: &[(String, String)]) {

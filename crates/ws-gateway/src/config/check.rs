@@ -1,5 +1,7 @@
 //! Values that are good by themselves but not together, and texts that must be of a certain kind.
 
+mod access;
+
 use async_nats::ServerAddr;
 use tracing_subscriber::EnvFilter;
 
@@ -19,6 +21,7 @@ pub(super) fn check(build: &mut Build) {
     streams(build);
     sizes(build);
     times(build);
+    access::access(build);
     if let Err(error) = EnvFilter::builder().parse(&build.draft.config.log.level) {
         build.conflict("log.level", &format!("invalid level or directives: {error}"));
     }
@@ -179,7 +182,7 @@ fn rules(build: &mut Build) {
     if sources.is_empty() && build.is_good() {
         build.conflict("rules", "without a rule there is no channel");
     }
-    match Rules::new(sources, &stream.subjects, &stream.reserved()) {
+    match Rules::new(sources, &stream) {
         Ok(rules) => build.draft.config.rules = rules,
         Err(errors) => {
             for error in errors {

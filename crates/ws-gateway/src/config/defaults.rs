@@ -156,3 +156,38 @@ pub const DRAIN_WINDOW: Duration = Duration::from_secs(30);
 pub const LOG_LEVEL: &str = "info";
 /// For the machines that collect logs; a person at a terminal asks for `text`.
 pub const LOG_FORMAT: LogFormat = LogFormat::Json;
+
+/// Two round trips and the time to fetch a token.
+pub const AUTH_DEADLINE: Duration = Duration::from_secs(10);
+/// Keys rotate within days; a new one works within minutes even if no token asked for it.
+pub const JWKS_REFRESH: Duration = Duration::from_secs(5 * MINUTE);
+/// However many tokens name keys that do not exist.
+pub const JWKS_COOLDOWN: Duration = Duration::from_secs(30);
+/// An endpoint that needs longer is down: the last good set is used.
+pub const JWKS_TIMEOUT: Duration = Duration::from_secs(5);
+/// A hundred keys.
+pub const JWKS_BYTES: usize = 256 * KIB;
+/// What clocks under NTP are off at most, and then some.
+pub const TOKEN_LEEWAY: Duration = Duration::from_secs(30);
+/// A service with its sessions in a database answers in milliseconds.
+pub const CALLOUT_TIMEOUT: Duration = Duration::from_secs(2);
+/// A storm of reconnects asks once for each session; a session that ended is noticed as late as this.
+pub const CALLOUT_CACHE: Duration = Duration::from_secs(30);
+/// Enough to fetch a fresh token, with retries.
+pub const EXPIRY_WARNING: Duration = Duration::from_secs(MINUTE);
+
+/// Twice the channels of the largest message in a second is a program that runs wild.
+pub const CHANNELS_PER_SECOND: u32 = 1_000;
+/// A person types; a program that publishes more is a publisher and speaks NATS.
+pub const PUBLISHES_PER_SECOND: u32 = 10;
+/// A token is refreshed once in minutes.
+pub const AUTHS_PER_MINUTE: u32 = 10;
+/// A clock that is further ahead is broken; what it stamps would look fresh for a day.
+pub const PAYLOAD_AHEAD: Duration = Duration::from_secs(24 * HOUR);
+
+/// Apart from every stream: gossip is not worth storing.
+pub const CLUSTER_SUBJECT: &str = "odingossip";
+/// What a limit can be overshot by is what happens within it.
+pub const CLUSTER_INTERVAL: Duration = Duration::from_secs(1);
+/// Three of them: one may be lost.
+pub const CLUSTER_PEER_TIMEOUT: Duration = Duration::from_secs(3);

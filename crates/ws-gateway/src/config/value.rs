@@ -1,12 +1,14 @@
 //! One value: from text or TOML into a field of the configuration and back, with units.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
-use super::LogFormat;
 use super::nats::{Secret, mask_url};
+use super::{LogFormat, Overflow};
 
 /// Where a field of the draft is, and how it is written.
 pub(super) enum Field<'a> {
@@ -14,6 +16,8 @@ pub(super) enum Field<'a> {
     Count(&'a mut usize),
     /// The same, where 32 bits are enough.
     Count32(&'a mut u32),
+    /// The same, or a word for "no such limit".
+    Count32Or(&'a mut Option<u32>, &'static str),
     /// A number of things, or a word for "decided elsewhere".
     CountOr(&'a mut Option<usize>, &'static str),
     /// `shards`: a number of threads, or `auto` for one for each core.
@@ -36,12 +40,37 @@ pub(super) enum Field<'a> {
     SecretOrNone(&'a mut Option<Secret>),
     /// Several texts; in flags and variables separated by commas.
     List(&'a mut Vec<String>),
+    /// Several items of a kind, or none; in flags and variables separated by commas.
+    Items(&'a mut dyn Items),
     /// URLs, everywhere separated by commas; user and password of each are masked when shown.
     Urls(&'a mut Vec<String>),
     /// `true` or `false`.
     Switch(&'a mut bool),
     /// `json` or `text`.
     Format(&'a mut LogFormat),
+    /// `refuse` or `replace`.
+    Overflow(&'a mut Overflow),
+}
+
+/// A list of something that is written as text.
+pub(super) trait Items {
+    /// Reads all of them, or says which one is wrong.
+    fn read(&mut self, texts: Vec<String>) -> Result<(), String>;
+
+    /// As the file would say them.
+    fn show(&self) -> Vec<String>;
+}
+
+impl<T: FromStr<Err: fmt::Display> + fmt::Display> Items for Vec<T> {
+    fn read(&mut self, texts: Vec<String>) -> Result<(), String> {
+        let item = |text: &String| text.parse().map_err(|error| format!("invalid {text:?}: {error}"));
+        *self = texts.iter().map(item).collect::<Result<_, _>>()?;
+        Ok(())
+    }
+
+    fn show(&self) -> Vec<String> {
+        self.iter().map(ToString::to_string).collect()
+    }
 }
 
 /// A value as it came.
@@ -70,6 +99,13 @@ impl Raw<'_> {
                 u64::try_from(*number).map_err(|_| format!("invalid number {number}: it is negative"))
             }
             Raw::Toml(other) => Err(format!("expected an integer, found {}", other.type_str())),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        match self {
+            Raw::Text(text) => text.trim().is_empty(),
+            Raw::Toml(value) => value.as_array().is_some_and(Vec::is_empty),
         }
     }
 
@@ -111,6 +147,10 @@ impl Field<'_> {
         match self {
             Field::Count(field) => *field = to_usize(count()?)?,
             Field::Count32(field) => *field = count()?.try_into().map_err(|_| "too large".to_owned())?,
+            Field::Count32Or(field, word) => {
+                *field =
+                    if is_word(word) { None } else { Some(count()?.try_into().map_err(|_| "too large".to_owned())?) }
+            }
             Field::CountOr(field, word) => *field = if is_word(word) { None } else { Some(to_usize(count()?)?) },
             Field::Threads(field) => {
                 *field = if is_word("auto") { None } else { NonZeroUsize::new(to_usize(count()?)?) }
@@ -138,6 +178,7 @@ impl Field<'_> {
             Field::FileOrNone(field) => *field = Some(raw.text()?).filter(|text| !text.is_empty()).map(PathBuf::from),
             Field::SecretOrNone(field) => *field = Some(raw.text()?).filter(|text| !text.is_empty()).map(Secret::new),
             Field::List(field) => *field = raw.list()?,
+            Field::Items(field) => field.read(if raw.is_empty() { Vec::new() } else { raw.list()? })?,
             Field::Urls(field) => *field = Raw::Text(raw.text()?).list()?,
             Field::Switch(field) => {
                 *field = match raw {
@@ -157,6 +198,13 @@ impl Field<'_> {
                     other => return Err(format!("expected json or text, found {other:?}")),
                 }
             }
+            Field::Overflow(field) => {
+                *field = match raw.text()? {
+                    "refuse" => Overflow::Refuse,
+                    "replace" => Overflow::Replace,
+                    other => return Err(format!("expected refuse or replace, found {other:?}")),
+                }
+            }
         }
         Ok(())
     }
@@ -168,6 +216,7 @@ impl Field<'_> {
         match self {
             Field::Count(field) => number(*field),
             Field::Count32(field) => toml::Value::Integer((*field).into()),
+            Field::Count32Or(field, word) => field.map_or_else(|| word.into(), |count| number(count as usize)),
             Field::CountOr(field, word) => field.map_or_else(|| word.into(), number),
             Field::Threads(field) => field.map_or_else(|| "auto".into(), |threads| number(threads.get())),
             Field::Bytes(field) => bytes(*field),
@@ -181,25 +230,30 @@ impl Field<'_> {
             }
             Field::SecretOrNone(field) => field.as_ref().map_or("", |_| Secret::MASK).into(),
             Field::List(field) => field.clone().into(),
+            Field::Items(field) => field.show().into(),
             Field::Urls(field) => field.iter().map(|url| mask_url(url)).collect::<Vec<_>>().join(",").into(),
             Field::Switch(field) => (*field).into(),
             Field::Format(field) => field.as_str().into(),
+            Field::Overflow(field) => field.as_str().into(),
         }
     }
 
     /// What a value looks like, for `--help`.
     pub(super) fn value_name(&self) -> &'static str {
         match self {
-            Field::Count(_) | Field::Count32(_) | Field::CountOr(..) | Field::Threads(_) => "NUMBER",
+            Field::Count(_) | Field::Count32(_) | Field::Count32Or(..) | Field::CountOr(..) | Field::Threads(_) => {
+                "NUMBER"
+            }
             Field::Bytes(_) | Field::BytesOr(..) => "SIZE",
             Field::Time(_) => "TIME",
             Field::Address(_) => "IP:PORT",
             Field::Text(_) | Field::TextOrNone(_) | Field::SecretOrNone(_) => "TEXT",
             Field::FileOrNone(_) => "FILE",
-            Field::List(_) => "TEXT,...",
+            Field::List(_) | Field::Items(_) => "TEXT,...",
             Field::Urls(_) => "URL,...",
             Field::Switch(_) => "true|false",
             Field::Format(_) => "json|text",
+            Field::Overflow(_) => "refuse|replace",
         }
     }
 

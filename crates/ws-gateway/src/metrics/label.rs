@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 use odin_protocol::codec::Codec;
-use odin_protocol::error::ResumeFailure;
+use odin_protocol::error::{ErrorCode, ResumeFailure};
 
 use super::Counter;
 
@@ -107,6 +107,22 @@ label! {
         Internal = "internal",
         /// Too many messages.
         RateLimited = "rate_limited",
+        /// Nobody signed in where somebody must.
+        AuthTimeout = "auth_timeout",
+        /// The token was not valid.
+        Unauthorized = "unauthorized",
+        /// The user may not connect.
+        Forbidden = "forbidden",
+        /// The token expired.
+        TokenExpired = "token_expired",
+        /// The token or the user was revoked.
+        Revoked = "revoked",
+        /// An operator ended the user's connections.
+        Disconnected = "disconnected",
+        /// The user has a newer connection and no room for both.
+        Replaced = "replaced",
+        /// The user has as many connections as allowed.
+        UserLimit = "user_limit",
     }
 }
 
@@ -125,6 +141,28 @@ label! {
         HeaderTooLarge = "header_too_large",
         /// The socket failed or was closed.
         Io = "io",
+        /// New connections came too fast.
+        Rate = "rate",
+        /// The process has too little memory left.
+        Memory = "memory",
+        /// Too many connections from the address, or too fast.
+        Address = "address",
+        /// The user has as many connections as allowed.
+        UserLimit = "user_limit",
+        /// The page may not connect.
+        Origin = "origin",
+        /// The client did not come by TLS.
+        Insecure = "insecure",
+        /// TLS was not agreed on.
+        Tls = "tls",
+        /// The proxy's header was missing or wrong.
+        Proxy = "proxy",
+        /// The token was not valid.
+        Unauthorized = "unauthorized",
+        /// Nobody could say whether it is.
+        AuthUnavailable = "auth_unavailable",
+        /// A fault of the gateway.
+        Internal = "internal",
     }
 }
 
@@ -145,6 +183,46 @@ label! {
         ReplayLimit = "replay_limit",
         /// Not offered here.
         Unsupported = "unsupported",
+    }
+}
+
+label! {
+    /// What became of an attempt to sign in.
+    AuthResult, "result", {
+        /// The user is known.
+        Ok = "ok",
+        /// The token is not valid.
+        Failed = "failed",
+        /// It was valid once.
+        Expired = "expired",
+        /// It was revoked.
+        Revoked = "revoked",
+        /// Nobody could say whether it is valid.
+        Unavailable = "unavailable",
+    }
+}
+
+label! {
+    /// Whether something succeeded.
+    Outcome, "result", {
+        /// It did.
+        Ok = "ok",
+        /// It did not; what was there before stays.
+        Failed = "failed",
+    }
+}
+
+impl Label for ErrorCode {
+    const NAME: &'static str = "code";
+    const ALL: &'static [ErrorCode] = ErrorCode::ALL;
+
+    fn index(self) -> usize {
+        // Declared in the order of ALL; `Unknown`, the last, is never sent.
+        (self as usize).min(Self::ALL.len() - 1)
+    }
+
+    fn as_str(self) -> &'static str {
+        ErrorCode::as_str(self)
     }
 }
 

@@ -2,9 +2,12 @@
 
 use std::fmt::Write;
 
-use odin_protocol::codec::Codec;
+use odin_protocol::{codec::Codec, error::ErrorCode};
 
-use super::{BusMetrics, CloseReason, HandshakeRefusal, Label, Metrics, ResumeResult, ShardMetrics};
+use super::{
+    AuthResult, BusMetrics, CloseReason, ControlMetrics, HandshakeRefusal, Label, Metrics, Outcome, ResumeResult,
+    ShardMetrics,
+};
 use MetricKind::{Counter, Gauge};
 
 /// Whether a number only grows.
@@ -46,6 +49,8 @@ enum Read {
     Shard(fn(&ShardMetrics) -> u64),
     ShardBy { label: &'static str, values: fn() -> Vec<&'static str>, read: fn(&ShardMetrics, usize) -> u64 },
     Bus(fn(&BusMetrics) -> u64),
+    Control(fn(&ControlMetrics) -> u64),
+    ControlBy { label: &'static str, values: fn() -> Vec<&'static str>, read: fn(&ControlMetrics, usize) -> u64 },
     Process(fn(&Metrics) -> u64),
 }
 
@@ -53,7 +58,7 @@ impl Metric {
     /// The name of its label, if it has one.
     pub fn label(&self) -> Option<&'static str> {
         match self.read {
-            Read::ShardBy { label, .. } => Some(label),
+            Read::ShardBy { label, .. } | Read::ControlBy { label, .. } => Some(label),
             _ => None,
         }
     }
@@ -61,7 +66,7 @@ impl Metric {
     /// The values of its label.
     pub fn label_values(&self) -> Vec<&'static str> {
         match self.read {
-            Read::ShardBy { values, .. } => values(),
+            Read::ShardBy { values, .. } | Read::ControlBy { values, .. } => values(),
             _ => Vec::new(),
         }
     }
@@ -76,6 +81,11 @@ impl Metric {
                 .map(|(index, value)| (Some(value), metrics.sum(|shard| read(shard, index))))
                 .collect(),
             Read::Bus(read) => vec![(None, read(&metrics.bus))],
+            Read::Control(read) => vec![(None, read(&metrics.control))],
+            Read::ControlBy { values, read, .. } => {
+                let values = values().into_iter().enumerate();
+                values.map(|(index, value)| (Some(value), read(&metrics.control, index))).collect()
+            }
             Read::Process(read) => vec![(None, read(metrics))],
         }
     }
@@ -89,7 +99,11 @@ const fn by<L: Label>(read: fn(&ShardMetrics, usize) -> u64) -> Read {
     Read::ShardBy { label: L::NAME, values: || L::ALL.iter().map(|value| value.as_str()).collect(), read }
 }
 
-/// Every metric, in the order of the exposition: shards, bus, process.
+const fn control_by<L: Label>(read: fn(&ControlMetrics, usize) -> u64) -> Read {
+    Read::ControlBy { label: L::NAME, values: || L::ALL.iter().map(|value| value.as_str()).collect(), read }
+}
+
+/// Every metric, in the order of the exposition: shards, bus, control, process.
 #[rustfmt::skip]
 pub const METRICS: &[Metric] = &[
     metric("odin_gateway_connections", Gauge, "", Read::Shard(|m| m.connections.get()), "Open connections"),
@@ -109,7 +123,7 @@ pub const METRICS: &[Metric] = &[
     metric("odin_gateway_merged_total", Counter, "", Read::Shard(|m| m.merged.get()), "Latest values that a slow reader skipped"),
     metric("odin_gateway_gaps_announced_total", Counter, "", Read::Shard(|m| m.gaps_announced.get()), "Gap messages sent: publications a client was told it will not get"),
     metric("odin_gateway_connections_behind", Gauge, "", Read::Shard(|m| m.behind.get()), "Connections that do not stand at the head of all their feeds"),
-    metric("odin_gateway_errors_sent_total", Counter, "", Read::Shard(|m| m.errors_sent.get()), "Error messages sent to clients"),
+    metric("odin_gateway_errors_sent_total", Counter, "", by::<ErrorCode>(|m, i| m.errors_sent.of(ErrorCode::ALL[i]).get()), "Error messages sent to clients"),
     metric("odin_gateway_pings_sent_total", Counter, "", Read::Shard(|m| m.pings_out.get()), "WebSocket pings sent"),
     metric("odin_gateway_pongs_received_total", Counter, "", Read::Shard(|m| m.pongs_in.get()), "WebSocket pongs received"),
     metric("odin_gateway_shard_turns_total", Counter, "", Read::Shard(|m| m.turns.get()), "Turns of the shards' loops"),
@@ -118,6 +132,10 @@ pub const METRICS: &[Metric] = &[
     metric("odin_gateway_ring_bytes", Gauge, "bytes", Read::Shard(|m| m.ring_bytes.get()), "Bytes of recent publications held in rings"),
     metric("odin_gateway_resumes_total", Counter, "", by::<ResumeResult>(|m, i| m.resumes.of(ResumeResult::ALL[i]).get()), "Subscriptions that gave a cursor"),
     metric("odin_gateway_catch_up_bytes", Gauge, "bytes", Read::Shard(|m| m.page_bytes.get()), "Bytes read from the stream for readers that catch up and not taken yet"),
+    metric("odin_gateway_user_connections", Gauge, "", Read::Shard(|m| m.users.get()), "Open connections of signed-in users"),
+    metric("odin_gateway_auths_total", Counter, "", by::<AuthResult>(|m, i| m.auths.of(AuthResult::ALL[i]).get()), "Attempts to sign in"),
+    metric("odin_gateway_client_publications_total", Counter, "", Read::Shard(|m| m.published.get()), "Publications of clients that the stream has stored"),
+    metric("odin_gateway_panics_total", Counter, "", Read::Shard(|m| m.panics.get()), "Panics while one connection was served; only that one was closed"),
     metric("odin_gateway_nats_connected", Gauge, "", Read::Bus(|m| m.connected.get()), "1 while the connection to NATS stands"),
     metric("odin_gateway_nats_reconnects_total", Counter, "", Read::Bus(|m| m.reconnects.get()), "Connections to NATS after the first"),
     metric("odin_gateway_nats_slow_consumer_events_total", Counter, "", Read::Bus(|m| m.slow_consumer_events.get()), "Times the NATS client dropped messages; they are repaired from the stream"),
@@ -149,9 +167,27 @@ pub const METRICS: &[Metric] = &[
     metric("odin_gateway_feed_joins_total", Counter, "", Read::Bus(|m| m.joins.get()), "Subscriptions that joined a feed"),
     metric("odin_gateway_shard_overruns_total", Counter, "", Read::Bus(|m| m.shard_overruns.get()), "Times the bus found a shard's queue full"),
     metric("odin_gateway_epoch_changes_total", Counter, "", Read::Bus(|m| m.epoch_changes.get()), "Times the stream turned out to be another one"),
+    metric("odin_gateway_jwks_reads_total", Counter, "", control_by::<Outcome>(|m, i| m.jwks_reads.of(Outcome::ALL[i]).get()), "Readings of the public keys"),
+    metric("odin_gateway_jwks_age_seconds", Gauge, "seconds", Read::Control(jwks_age_seconds), "Time since the public keys were last read; 0 where there are none to read"),
+    metric("odin_gateway_callouts_total", Counter, "", control_by::<Outcome>(|m, i| m.callouts.of(Outcome::ALL[i]).get()), "Questions to the session service"),
+    metric("odin_gateway_config_reloads_total", Counter, "", control_by::<Outcome>(|m, i| m.reloads.of(Outcome::ALL[i]).get()), "Reloads of the configuration"),
+    metric("odin_gateway_cluster_peers", Gauge, "", Read::Control(|m| m.peers.get()), "Other gateways that were heard of lately"),
+    metric("odin_gateway_cluster_connections", Gauge, "", Read::Control(|m| m.cluster_connections.get()), "Connections of all gateways, this one included"),
+    metric("odin_gateway_revocations", Gauge, "", Read::Control(|m| m.revocations.get()), "Revocations in force"),
+    metric("odin_gateway_orders_total", Counter, "", Read::Control(|m| m.orders.get()), "Orders of operators that were carried out"),
+    metric("odin_gateway_control_lost", Gauge, "", Read::Control(|m| m.control_lost.get()), "1 while revocations and orders cannot be read"),
     metric("odin_gateway_uptime_seconds", Gauge, "seconds", Read::Process(uptime_seconds), "Time since the process began"),
     metric("odin_gateway_resident_memory_bytes", Gauge, "bytes", Read::Process(resident_bytes), "Memory of the process that is in RAM"),
 ];
+
+/// Whole seconds since the public keys were read.
+fn jwks_age_seconds(control: &ControlMetrics) -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    match control.jwks_read_at_ms.get() {
+        0 => 0,
+        at_ms => now.as_secs().saturating_sub(at_ms / 1000),
+    }
+}
 
 /// Whole seconds since the process began.
 fn uptime_seconds(metrics: &Metrics) -> u64 {

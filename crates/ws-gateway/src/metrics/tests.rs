@@ -96,6 +96,10 @@ fn raise_all(metrics: &Metrics) -> u64 {
         ring_bytes,
         resumes,
         page_bytes,
+        users,
+        auths,
+        published,
+        panics,
     } = &*metrics.shards[0];
     connections.set(next());
     connections_opened.add(next());
@@ -114,7 +118,7 @@ fn raise_all(metrics: &Metrics) -> u64 {
     merged.add(next());
     gaps_announced.add(next());
     behind.set(next());
-    errors_sent.add(next());
+    raise_each(errors_sent, &mut next);
     pings_out.add(next());
     pongs_in.add(next());
     turns.add(next());
@@ -123,6 +127,29 @@ fn raise_all(metrics: &Metrics) -> u64 {
     ring_bytes.set(next());
     raise_each(resumes, &mut next);
     page_bytes.set(next());
+    users.set(next());
+    raise_each(auths, &mut next);
+    published.add(next());
+    panics.add(next());
+    let ControlMetrics {
+        jwks_reads,
+        jwks_read_at_ms: _,
+        callouts,
+        reloads,
+        peers,
+        cluster_connections,
+        revocations,
+        orders,
+        control_lost,
+    } = &*metrics.control;
+    raise_each(jwks_reads, &mut next);
+    raise_each(callouts, &mut next);
+    raise_each(reloads, &mut next);
+    peers.set(next());
+    cluster_connections.set(next());
+    revocations.set(next());
+    orders.add(next());
+    control_lost.set(next());
     let BusMetrics {
         connected,
         reconnects,
@@ -194,7 +221,8 @@ fn raise_all(metrics: &Metrics) -> u64 {
 fn every_field_is_in_the_table_once() {
     let metrics = Metrics::new(1);
     let last = raise_all(&metrics);
-    let of_process = ["odin_gateway_uptime_seconds", "odin_gateway_resident_memory_bytes"];
+    let of_process =
+        ["odin_gateway_uptime_seconds", "odin_gateway_resident_memory_bytes", "odin_gateway_jwks_age_seconds"];
     let table = METRICS.iter().filter(|metric| !of_process.contains(&metric.name));
     let mut found: Vec<u64> = table.flat_map(|metric| metric.values(&metrics)).map(|(_, number)| number).collect();
     found.sort_unstable();

@@ -46,15 +46,5 @@ fn prices(channel: &str, subject: &str) -> RuleSource {
 
 /// Events of which each one matters.
 fn events(channel: &str, subject: &str, access: Access) -> RuleSource {
-    RuleSource {
-        channel: channel.to_owned(),
-        subject: subject.to_owned(),
-        access,
-        mode: Mode::All,
-        client_mode: false,
-        pattern: false,
-        values: BTreeMap::new(),
-        filter: None,
-        max_silence: None,
-    }
+    RuleSource::new(channel, subject, access, Mode::All)
 }

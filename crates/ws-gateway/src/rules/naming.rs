@@ -9,7 +9,7 @@ use super::template::{Template, Token, is_segment};
 const MAX_CHANNEL_BYTES: usize = 128;
 
 /// Names the publications of one topic.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Naming {
     /// The topic's subject or filter, whole.
     subject: Box<str>,
@@ -20,7 +20,7 @@ pub struct Naming {
 }
 
 /// What one token of the subject says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Part {
     /// Nothing: it is always this.
     Fixed(Box<str>),

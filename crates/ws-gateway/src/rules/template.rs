@@ -75,6 +75,12 @@ impl Template {
         }
     }
 
+    /// Whether a channel names one subject, for whoever passes `access`.
+    pub(super) fn can_publish(&self, access: &Access) -> bool {
+        let has_owner = self.subject.contains(&Token::Owner);
+        !self.subject.contains(&Token::Any) && has_owner == (*access == Access::Owner)
+    }
+
     /// The filter that matches every subject this rule can give.
     fn widest_subject(&self) -> String {
         let token = |token: &Token| match token {

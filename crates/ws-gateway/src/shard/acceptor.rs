@@ -12,14 +12,17 @@ use hyper_util::rt::TokioIo;
 use odin_protocol::codec::Codec;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Notify,
+    sync::{Notify, watch},
     task::{JoinHandle, spawn_local},
 };
 use tower::Service;
 
 use crate::{
     config::Config,
+    current::Current,
+    guest::{Guest, Shared},
     http,
+    identity::Identity,
     metrics::{HandshakeRefusal, ShardMetrics},
 };
 
@@ -33,6 +36,7 @@ pub(super) struct Arrival {
     pub(super) codec: Codec,
     /// Bytes the client sent right behind its request.
     pub(super) early: Vec<u8>,
+    pub(super) guest: Box<Guest>,
 }
 
 /// Where handshakes leave their connections for the shard.
@@ -78,16 +82,20 @@ impl Acceptor {
     /// The listener cannot be watched.
     pub(super) fn spawn(
         listener: std::net::TcpListener,
-        config: Arc<Config>,
+        current: watch::Receiver<Arc<Current>>,
+        shared: Arc<Shared>,
         metrics: Arc<ShardMetrics>,
         arrivals: Rc<Arrivals>,
     ) -> std::io::Result<Self> {
         let listener = TcpListener::from_std(listener)?;
+        let config = current.borrow().config.clone();
         let handshakes = Rc::new(Handshakes {
             router: http::router(&config),
             share: config.limits.connections.div_ceil(config.shards.get()) as u64,
             pending: (config.limits.handshakes.div_ceil(config.shards.get())) as u64,
             config,
+            current,
+            shared,
             metrics,
             arrivals,
         });
@@ -98,6 +106,9 @@ impl Acceptor {
 #[derive(Debug)]
 struct Handshakes {
     config: Arc<Config>,
+    #[expect(dead_code, reason = "the door is being built")]
+    current: watch::Receiver<Arc<Current>>,
+    shared: Arc<Shared>,
     metrics: Arc<ShardMetrics>,
     arrivals: Rc<Arrivals>,
     router: axum::Router,
@@ -153,6 +164,8 @@ async fn shake_hands(stream: TcpStream, handshakes: Rc<Handshakes>) {
 /// Serves HTTP until the client has been upgraded, refused or has left.
 async fn serve_http(stream: TcpStream, handshakes: &Handshakes) -> Result<Arrival, HandshakeRefusal> {
     let config = &handshakes.config;
+    let ip = stream.peer_addr().map_err(|_| HandshakeRefusal::Io)?.ip();
+    let seat = handshakes.shared.addresses.enter(ip).map_err(|_| HandshakeRefusal::Address)?;
     let is_full = handshakes.metrics.connections.get() >= handshakes.share;
     let handover = http::Handover::new(is_full);
     let service = service_fn(|mut request: Request<Incoming>| {
@@ -178,7 +191,8 @@ async fn serve_http(stream: TcpStream, handshakes: &Handshakes) -> Result<Arriva
     }
     let (upgrade, codec) = handover.take()?;
     let (stream, early) = reclaim(upgrade).await.ok_or(HandshakeRefusal::Io)?;
-    Ok(Arrival { stream, codec, early })
+    let guest = Guest { identity: Identity::Anonymous, ip, origin: None, seat, user_seat: None };
+    Ok(Arrival { stream, codec, early, guest: Box::new(guest) })
 }
 
 /// Takes the socket back from hyper, with what it had read too much.

@@ -7,7 +7,7 @@ use mio::net::TcpStream;
 use odin_protocol::{codec::Codec, frame::Decoder};
 
 use super::subscription::{Cursor, Floor, Subscription};
-use crate::metrics::CloseReason;
+use crate::{guest::Guest, metrics::CloseReason};
 
 /// No entry in this turn's list.
 pub(crate) const UNTOUCHED: u32 = u32::MAX;
@@ -64,6 +64,8 @@ pub(crate) struct Connection {
     pub(crate) pings: u16,
     pub(crate) strikes: u16,
     pub(crate) codec: Codec,
+    #[allow(dead_code, reason = "held for its places")]
+    pub(crate) guest: Box<Guest>,
 }
 
 /// What a socket did with the bytes it was offered.

@@ -216,27 +216,21 @@ impl Feed {
     }
 }
 
-type Key = (Box<str>, Box<str>);
-
-/// The feeds of a shard, found by (channel, subject) and by slot.
+/// The feeds of a shard, found by topic and by slot.
 #[derive(Debug, Default)]
 pub(crate) struct Feeds {
     slots: Slab<Feed>,
-    by_key: HashMap<Key, u32>,
+    by_topic: HashMap<Arc<Topic>, u32>,
     generation: u32,
 }
 
 impl Feeds {
-    fn key(topic: &Topic) -> Key {
-        (topic.channel.as_str().into(), topic.subject.as_str().into())
-    }
-
     pub(crate) fn len(&self) -> usize {
         self.slots.len()
     }
 
     pub(crate) fn find(&self, topic: &Topic) -> Option<u32> {
-        self.by_key.get(&Self::key(topic)).copied()
+        self.by_topic.get(topic).copied()
     }
 
     /// Adds a feed that waits to be opened. `ring_bytes` bounds what it keeps for catching up.
@@ -244,11 +238,12 @@ impl Feeds {
         self.generation = self.generation.wrapping_add(1);
         let entry = self.slots.vacant_entry();
         let slot = u32::try_from(entry.key()).expect("fewer feeds than subscriptions fit in memory");
-        self.by_key.insert(Self::key(&topic), slot);
+        let topic = Arc::new(topic);
+        self.by_topic.insert(topic.clone(), slot);
         let keeps = topic.mode == Mode::All || topic.client_may_choose_mode;
         entry.insert(Feed {
             id: FeedId { slot, generation: self.generation },
-            topic: Arc::new(topic),
+            topic,
             epoch: None,
             subscribers: Default::default(),
             waiting: Vec::new(),
@@ -275,7 +270,7 @@ impl Feeds {
 
     pub(crate) fn remove(&mut self, slot: u32) -> Option<Feed> {
         let feed = self.slots.try_remove(slot as usize)?;
-        self.by_key.remove(&Self::key(&feed.topic));
+        self.by_topic.remove(&feed.topic);
         Some(feed)
     }
 
@@ -304,10 +299,10 @@ mod tests {
     use odin_protocol::channel::Channel;
 
     use super::*;
-    use crate::rules::{Identity, Rules};
+    use crate::{config::Stream, identity::Identity, rules::Rules};
 
     fn feed(channel: &str) -> Feed {
-        let rules = Rules::new(Rules::default_sources(), &["odin.>".to_owned()], &[]).expect("valid rules");
+        let rules = Rules::new(Rules::default_sources(), &Stream::default()).expect("valid rules");
         let channel = Channel::parse(channel).expect("a channel");
         let topic = rules.resolve(&channel, &Identity::Anonymous).expect("public");
         let mut feeds = Feeds::default();

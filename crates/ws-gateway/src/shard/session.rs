@@ -16,11 +16,7 @@ use super::{
     resume::Beginning,
     subscription::{Cursor, Subscription, WAITING},
 };
-use crate::{
-    metrics::CloseReason,
-    publication::append_message,
-    rules::{Identity, Topic},
-};
+use crate::{identity::Identity, metrics::CloseReason, publication::append_message, rules::Topic};
 
 /// The first write is filled up to this size with unsolicited pongs, which clients ignore (RFC 6455
 /// §5.5.3). A receiver takes the size of what it gets for the peer's segment size and acknowledges
@@ -66,7 +62,7 @@ impl Shard {
     }
 
     pub(super) fn refuse(&mut self, slot: usize, error: ErrorMessage) {
-        self.metrics.errors_sent.add(1);
+        self.metrics.errors_sent.of(error.code).add(1);
         let (is_strike, is_rate) = (error.code.is_strike(), error.code == ErrorCode::RateLimited);
         self.answer(slot, &ServerMessage::Error(error));
         let connection = &mut self.connections[slot];

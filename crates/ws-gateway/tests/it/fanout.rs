@@ -17,17 +17,7 @@ use crate::support::{Chains, Client, Dial, Odin, with_rules};
 
 /// A rule that everybody may use, in mode `all`.
 fn public_events(channel: &str, subject: &str) -> RuleSource {
-    RuleSource {
-        channel: channel.to_owned(),
-        subject: subject.to_owned(),
-        access: Access::Public,
-        mode: Mode::All,
-        client_mode: false,
-        pattern: false,
-        values: Default::default(),
-        filter: None,
-        max_silence: None,
-    }
+    RuleSource::new(channel, subject, Access::Public, Mode::All)
 }
 
 fn public_signals(config: &mut Config) {

@@ -23,17 +23,8 @@ const KINDS: [&str; 2] = ["price", "orders"];
 const ROUNDS: u64 = 30;
 
 fn rules(config: &mut Config) {
-    let orders = RuleSource {
-        channel: "orders:{token}".to_owned(),
-        subject: "odin.books.{token}.orders".to_owned(),
-        access: Access::Public,
-        mode: Mode::All,
-        client_mode: false,
-        pattern: true,
-        values: Default::default(),
-        filter: None,
-        max_silence: None,
-    };
+    let orders = RuleSource::new("orders:{token}", "odin.books.{token}.orders", Access::Public, Mode::All);
+    let orders = RuleSource { pattern: true, ..orders };
     with_rules(config, vec![orders]);
     config.limits.messages_per_second = 10_000;
 }

@@ -48,8 +48,7 @@ pub(crate) fn with_rules(config: &mut Config, more: Vec<RuleSource>) {
     let mut sources = Rules::default_sources();
     sources.retain(|rule| more.iter().all(|new| new.channel != rule.channel));
     sources.extend(more);
-    let reserved = [&*config.stream.barrier_subject, &*config.stream.tick_subject];
-    config.rules = Rules::new(sources, &config.stream.subjects, &reserved).expect("valid rules");
+    config.rules = Rules::new(sources, &config.stream).expect("valid rules");
 }
 
 /// Completes within [`PATIENCE`] or fails the test, saying what was waited for.
