@@ -96,6 +96,7 @@ close_codes! {
     NotReading = 4001, "not_reading", "client does not read", Later, "The client took no bytes for the write limit.";
     Idle = 4002, "idle", "no subscription", Soon, "The connection had no subscription for the idle limit. Come back when there is something to subscribe.";
     TokenExpired = 4003, "token_expired", "token expired", Soon, "The token expired and was not refreshed. Come back with a fresh one.";
+    Disconnected = 4004, "disconnected", "disconnected by an operator", Later, "An operator ended the connections of the user, who may come back.";
     AuthTimeout = 4008, "auth_timeout", "authentication deadline passed", Later, "No `auth` message came before the deadline.";
     BadRequest = 4400, "bad_request", "too many bad requests", Never, "The client sent more bad requests than allowed.";
     Unauthorized = 4401, "unauthorized", "unauthorized", Never, "The token is not valid.";

@@ -73,13 +73,13 @@ impl Args {
     ///
     /// # Errors
     /// When that file cannot be read, or is not UTF-8.
-    pub fn inputs(self, environment: impl Iterator<Item = (OsString, OsString)>) -> Result<Inputs, Problem> {
+    pub fn inputs(&self, environment: impl Iterator<Item = (OsString, OsString)>) -> Result<Inputs, Problem> {
         // What is not UTF-8 cannot be one of ours, except as a value that then is reported as wrong.
         let environment: Vec<(String, String)> = environment
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
             .collect();
         let variable = environment.iter().find(|(name, value)| name == CONFIG_VARIABLE && !value.is_empty());
-        let named = match (self.config_file, variable) {
+        let named = match (self.config_file.clone(), variable) {
             (Some(path), _) => Some((path, Source::Flag("config".to_owned()))),
             (None, Some((name, value))) => Some((PathBuf::from(value), Source::Variable(name.clone()))),
             (None, None) => None,
@@ -91,7 +91,7 @@ impl Args {
                 Err(Problem { source_name, key: String::new(), message })
             }
         });
-        Ok(Inputs { flags: self.flags, environment, file: file.transpose()? })
+        Ok(Inputs { flags: self.flags.clone(), environment, file: file.transpose()? })
     }
 }
 
@@ -124,7 +124,7 @@ pub fn command() -> Command {
         .about("Streams publications from NATS JetStream to WebSocket clients")
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommand(with_options("serve", "Run the gateway until SIGTERM or SIGINT; a second signal ends it at once"))
+        .subcommand(with_options("serve", "Run the gateway until SIGTERM or SIGINT; a second signal ends it at once. SIGHUP reads the configuration again"))
         .subcommand(with_options("check-config", "Say everything that is wrong with the configuration"))
         .subcommand(
             with_options("print-config", "Print the effective configuration, secrets masked")

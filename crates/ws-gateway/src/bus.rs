@@ -9,6 +9,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use async_nats::{Client, Event, jetstream};
+use bytes::Bytes;
 use futures_util::{
     FutureExt, StreamExt,
     future::BoxFuture,
@@ -24,10 +25,12 @@ use tokio::{
 use crate::{
     admin::{NotReady, Readiness},
     config::Config,
+    current::Current,
     metrics::BusMetrics,
     publication::Publication,
     queue::{self, FeedId, Item},
     rules::Topic,
+    shard::Ticket,
 };
 
 mod audit;
@@ -35,6 +38,7 @@ mod feed;
 mod history;
 mod look_back;
 mod nats;
+mod publishing;
 mod pulse;
 mod reads;
 mod replay;
@@ -72,6 +76,8 @@ pub(crate) enum Command {
     /// The page of `feed` behind `after`; `until` is the sequence of a publication of the feed.
     /// Answered by [`Item::Page`], unless the feed is opened anew before that.
     Read { shard: u32, feed: FeedId, after: u64, until: u64 },
+    /// A client's publication is to be stored. Answered by [`Item::Published`].
+    Publish { shard: u32, ticket: Ticket, subject: String, payload: Bytes, sender: Option<String> },
 }
 
 type Member = (u32, FeedId);
@@ -91,6 +97,8 @@ pub(crate) struct Bus {
     sources: Slab<Source>,
     /// Openings so far, of all sources.
     openings: u64,
+    /// Publications of clients that were not acknowledged yet.
+    publishing: usize,
     by_topic: HashMap<Arc<Topic>, usize>,
     by_member: HashMap<Member, usize>,
     to_open: Vec<usize>,
@@ -125,6 +133,7 @@ impl Bus {
             epoch: None,
             sources: Slab::new(),
             openings: 0,
+            publishing: 0,
             by_topic: HashMap::new(),
             by_member: HashMap::new(),
             to_open: Vec::new(),
@@ -137,7 +146,12 @@ impl Bus {
     }
 
     /// Runs until every shard has dropped its end of `commands`.
-    pub(crate) async fn run(mut self, mut commands: mpsc::Receiver<Command>, mut events: mpsc::Receiver<Event>) {
+    pub(crate) async fn run(
+        mut self,
+        mut commands: mpsc::Receiver<Command>,
+        mut events: mpsc::Receiver<Event>,
+        mut current: watch::Receiver<Arc<Current>>,
+    ) {
         let mut clock = tokio::time::interval(Duration::from_secs(1));
         clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut epoch_asked = Instant::now() - EPOCH_PERIOD;
@@ -172,6 +186,7 @@ impl Bus {
                 // A new leader may never republish what the old one had not.
                 Some(_) = elections.next() => self.audit_all(),
                 Some(event) = events.recv() => self.on_event(&event),
+                Ok(()) = current.changed() => self.config = current.borrow_and_update().config.clone(),
                 now = clock.tick() => {
                     self.publish_tick();
                     self.audit_due(now);
@@ -235,6 +250,9 @@ impl Bus {
             }
             Command::Read { shard, feed, after, until } => {
                 self.look_back((shard, feed), Question::Read { after, until }, Duration::ZERO);
+            }
+            Command::Publish { shard, ticket, subject, payload, sender } => {
+                self.publish_for((shard, ticket), subject, payload, sender);
             }
         }
     }

@@ -9,6 +9,7 @@ mod access;
 mod build;
 mod check;
 pub mod defaults;
+mod difference;
 mod nats;
 mod options;
 mod render;
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 pub use access::{AdminAccess, ApiKey, Auth, Cluster, Http, Overflow, ServerTls};
 pub use build::{ConfigError, Inputs, Problem, Source, build};
+pub use difference::differences;
 pub use nats::{Credentials, Nats, Secret, Tls};
 pub use options::{CONFIG_VARIABLE, OPTIONS, Opt};
 pub use render::{annotated_toml, by_table, markdown_table, to_json, to_toml};

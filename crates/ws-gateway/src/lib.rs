@@ -16,6 +16,7 @@ use std::{
     net::{SocketAddr, TcpListener},
     sync::Arc,
     thread,
+    time::Duration,
 };
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -50,6 +51,7 @@ mod page;
 pub mod provision;
 mod publication;
 mod queue;
+mod reload;
 pub mod rules;
 mod shard;
 pub mod telemetry;
@@ -57,17 +59,21 @@ pub mod telemetry;
 mod tls;
 
 pub use error::RunError;
+pub use reload::{Reload, Reloader};
 
 use admin::{Admin, NotReady, Readiness};
 use auth::Authenticator;
 use config::Config;
-use current::Current;
+use current::{Current, UserRates};
 use drain::Stage;
 use guest::Shared;
 use metrics::{CloseReason, Metrics};
 
 /// Questions of one shard to the bus that may wait for an answer.
 const COMMANDS: usize = 64 * 1024;
+
+/// How long what a user used of a rate is remembered at most.
+const SWEEP: Duration = Duration::from_secs(60);
 
 /// The sockets a gateway listens on, bound before anything else happens.
 #[derive(Debug)]
@@ -152,6 +158,18 @@ pub struct Outcome {
     pub remained: u64,
 }
 
+/// [`run_reloadable`] with a configuration that stays as it is.
+///
+/// # Errors
+/// See [`run_reloadable`].
+///
+/// # Cancel safety
+/// Not cancel safe: see [`run_reloadable`].
+pub async fn run(config: Config, listeners: Listeners, stop: impl Future<Output = ()>) -> Result<Outcome, RunError> {
+    let reload = Reload::never(&config);
+    run_reloadable(config, listeners, reload, stop).await
+}
+
 /// Serves until `stop` completes, then drains. NATS need not be there: the gateway is not ready
 /// until it is.
 ///
@@ -161,12 +179,24 @@ pub struct Outcome {
 ///
 /// # Cancel safety
 /// Not cancel safe: dropped early, its threads go on until the process ends.
-pub async fn run(config: Config, listeners: Listeners, stop: impl Future<Output = ()>) -> Result<Outcome, RunError> {
+pub async fn run_reloadable(
+    config: Config,
+    listeners: Listeners,
+    reload: Reload,
+    stop: impl Future<Output = ()>,
+) -> Result<Outcome, RunError> {
     let config = Arc::new(config);
     let metrics = Arc::new(Metrics::new(config.shards.get()));
-    let shared = Arc::new(Shared { addresses: Arc::default(), cluster: Arc::default(), revocations: Arc::default() });
-    let (current, currents) =
-        watch::channel(Arc::new(Current { config: config.clone(), auth: Arc::new(Authenticator {}), tls: None }));
+    let shared = Arc::new(Shared::default());
+    let make = |config: &Arc<Config>, _before: Option<&Current>| -> Result<Current, String> {
+        Ok(Current {
+            config: config.clone(),
+            auth: Arc::new(Authenticator {}),
+            tls: None,
+            rates: UserRates::new(&config.limits),
+        })
+    };
+    let (current, currents) = watch::channel(Arc::new(make(&config, None).expect("nothing to fail yet")));
     let (ready, readiness) = watch::channel(Readiness::NotReady(NotReady::Starting));
     let (stage, staged) = watch::channel(Stage::Serving);
     let (commands, asked) = mpsc::channel(COMMANDS);
@@ -203,18 +233,26 @@ pub async fn run(config: Config, listeners: Listeners, stop: impl Future<Output 
     }
     drop(commands);
     let bus = {
-        let (config, metrics, ready) = (config.clone(), metrics.bus.clone(), ready.clone());
+        let (config, currents) = (config.clone(), currents.clone());
+        let (metrics, ready) = (metrics.bus.clone(), ready.clone());
         spawn("odin-bus", move || async move {
             let connections = bus::connect(&config.nats).await?;
             let sequencer = bus::Bus::new(config, metrics, queues, ready, &connections);
-            sequencer.run(asked, connections.events).await;
+            sequencer.run(asked, connections.events, currents).await;
             Ok::<(), RunError>(())
         })?
     };
 
+    let make = move |config: &Arc<Config>, before: &Current| make(config, Some(before));
+    let reload = tokio::spawn(reload.serve(current, metrics.control.clone(), make));
+    let sweeps = tokio::spawn(sweep(currents.clone()));
+
     let mut ended = Box::pin(wait_for(threads));
     tokio::select! {
-        () = stop => drain::begin(&config, &ready, &stage).await,
+        () = stop => {
+            let config = currents.borrow().config.clone();
+            drain::begin(&config, &ready, &stage).await;
+        }
         // A shard that ends without being told could not be set up.
         early = &mut ended => {
             early?;
@@ -226,7 +264,9 @@ pub async fn run(config: Config, listeners: Listeners, stop: impl Future<Output 
     if *stage.borrow() == Stage::Draining {
         ended.await?;
     }
-    drop(current);
+    for task in [reload, sweeps] {
+        task.abort();
+    }
     admin.abort();
     let remained = metrics.connected_clients();
     let left = metrics.sum(|shard| shard.connections_closed.of(CloseReason::Drain).get());
@@ -259,6 +299,15 @@ async fn wait_for(threads: Vec<Thread<io::Result<()>>>) -> Result<(), RunError> 
         thread.await.map_err(|_| RunError::Panic)?.map_err(RunError::Shard)?;
     }
     Ok(())
+}
+
+/// Lets go of what nobody needs any more, now and then.
+async fn sweep(current: watch::Receiver<Arc<Current>>) {
+    loop {
+        tokio::time::sleep(SWEEP).await;
+        let current = current.borrow().clone();
+        current.rates.sweep();
+    }
 }
 
 /// Tells the connections of this process from those of another.

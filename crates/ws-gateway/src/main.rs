@@ -8,8 +8,9 @@ use clap_complete::generate;
 use tracing::{error, info};
 use ws_gateway::args::{self, Action, Args, Format};
 use ws_gateway::config::{self, Config, ConfigError};
-use ws_gateway::{Listeners, provision, telemetry};
+use ws_gateway::{Listeners, Reload, provision, telemetry};
 
+mod hangup;
 mod stop;
 
 #[global_allocator]
@@ -25,8 +26,11 @@ fn main() -> ExitCode {
         generate(shell, &mut args::command(), "ws-gateway", &mut io::stdout());
         return ExitCode::SUCCESS;
     }
-    let inputs = args.inputs(std::env::vars_os()).map_err(|problem| ConfigError { problems: vec![problem] });
-    let config = match inputs.and_then(|inputs| config::build(&inputs)) {
+    let read = move || {
+        let inputs = args.inputs(std::env::vars_os()).map_err(|problem| ConfigError { problems: vec![problem] })?;
+        config::build(&inputs)
+    };
+    let config = match read() {
         Ok(config) => config,
         Err(error) => {
             eprintln!("{error}");
@@ -34,7 +38,7 @@ fn main() -> ExitCode {
         }
     };
     let result = match action {
-        Action::Serve => serve(config),
+        Action::Serve => serve(config, Reload::new(read)),
         Action::CheckConfig => print("the configuration is valid\n"),
         Action::PrintConfig(Format::Toml) => print(&config::to_toml(&config)),
         Action::PrintConfig(Format::Json) => print(&format!("{:#}\n", config::to_json(&config))),
@@ -51,7 +55,7 @@ fn main() -> ExitCode {
     })
 }
 
-fn serve(config: Config) -> anyhow::Result<ExitCode> {
+fn serve(config: Config, reload: Reload) -> anyhow::Result<ExitCode> {
     telemetry::init(&config.log)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     runtime.block_on(async {
@@ -61,7 +65,8 @@ fn serve(config: Config) -> anyhow::Result<ExitCode> {
             info!(table, %options, "configuration");
         }
         let stop = stop::signal()?;
-        ws_gateway::run(config, listeners, stop).await?;
+        hangup::reload_on(reload.reloader())?;
+        ws_gateway::run_reloadable(config, listeners, reload, stop).await?;
         Ok(ExitCode::SUCCESS)
     })
 }

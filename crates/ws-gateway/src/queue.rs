@@ -14,7 +14,7 @@ use odin_protocol::{
 };
 use tokio::sync::Notify;
 
-use crate::{control::Order, page::Page, publication::Publication};
+use crate::{control::Order, page::Page, publication::Publication, shard::Ticket};
 
 /// A feed as a shard knows it: slot and generation, so that a late item never reaches the slot's
 /// next owner.
@@ -51,6 +51,8 @@ pub(crate) enum Item {
     Stale { reason: StaleReason, since_ms: Option<i64> },
     /// Everything missed since [`Item::Stale`] came before this.
     Live,
+    /// What became of a client's publication: its sequence, where the stream has acknowledged it.
+    Published { ticket: Ticket, stored: Option<(u64, Epoch)> },
     /// Operators want something of connections.
     #[allow(dead_code, reason = "orders are not read yet")]
     Order(Arc<Order>),

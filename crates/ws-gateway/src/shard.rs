@@ -5,9 +5,15 @@
 //! that blocks turns its subscriptions into cursors (see `subscription`), and catches up from the
 //! feeds when it drains.
 
-use std::{rc::Rc, sync::Arc, time::Duration};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
 
 use mio::{Events, Interest, Poll, Token};
+use odin_protocol::{close::CloseCode, frame::encode_close};
 use slab::Slab;
 use tokio::{
     io::{Interest as TokioInterest, unix::AsyncFd},
@@ -39,22 +45,29 @@ mod feed;
 mod freshness;
 mod heartbeat;
 mod inbound;
+mod mailbox;
 mod opening;
 mod orders;
 mod overlap;
 mod pages;
+mod publishing;
+mod rate;
 mod resume;
 mod ring;
 mod session;
+mod signing_in;
 mod subscription;
 
 use acceptor::{Acceptor, Arrival, Arrivals};
-use connection::{Connection, UNTOUCHED};
+use connection::{Connection, Rates, UNTOUCHED};
 use departure::Departures;
 use fan_out::FanOut;
 use feed::Feeds;
 use freshness::Freshness;
+use mailbox::Mailbox;
 use pages::Pages;
+pub(crate) use publishing::Ticket;
+use signing_in::Verdict;
 use subscription::{COVERED, Subscription, WAITING};
 
 /// Bytes read from a socket in one go; also the scratch space in which frames are decoded.
@@ -90,9 +103,7 @@ pub(crate) struct Shard {
     index: u32,
     boot: u32,
     config: Arc<Config>,
-    #[allow(dead_code, reason = "nothing is reloaded yet")]
     current: watch::Receiver<Arc<Current>>,
-    #[allow(dead_code, reason = "nothing is shared yet")]
     shared: Arc<Shared>,
     totals: Arc<Metrics>,
     metrics: Arc<ShardMetrics>,
@@ -121,8 +132,12 @@ pub(crate) struct Shard {
     unused: std::collections::VecDeque<FeedId>,
     /// Connections that have more to read or to be sent than one turn gives them.
     again: Vec<u32>,
+    /// What became of tokens.
+    verdicts: Mailbox<Verdict>,
     scratch: Vec<u8>,
     ticks: u64,
+    /// When the shard began: the origin of its real time, which goes on while the process is stopped.
+    began: Instant,
     serial: u64,
     departures: Option<Departures>,
 }
@@ -169,8 +184,10 @@ impl Shard {
             ring_limit_bytes: config.feeds.ring_total_bytes / config.shards.get(),
             unused: std::collections::VecDeque::new(),
             again: Vec::new(),
+            verdicts: Mailbox::default(),
             scratch: vec![0; READ_BYTES],
             ticks: 0,
+            began: Instant::now(),
             serial: 0,
             departures: None,
             config,
@@ -188,6 +205,7 @@ impl Shard {
         let mut clock = tokio::time::interval(TICK);
         clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let more = Notify::new();
+        let verdicts = self.verdicts.clone();
         let turn_interval = self.config.feeds.turn_interval;
         let mut fan_out_at = Instant::now();
         let mut is_waiting = false;
@@ -195,6 +213,7 @@ impl Shard {
             let mut tick = false;
             let mut events = false;
             let mut staged = false;
+            let mut reloaded = false;
             // Every arm is cancel safe: each waits for a fact that stays true until the turn takes it.
             tokio::select! {
                 () = inbox.filled(), if !is_waiting => is_waiting = true,
@@ -205,6 +224,8 @@ impl Shard {
                     events = true;
                 }
                 () = arrivals.filled() => {}
+                () = verdicts.filled() => {}
+                changed = self.current.changed() => reloaded = changed.is_ok(),
                 _ = clock.tick() => tick = true,
                 changed = self.stage.changed(), if self.departures.is_none() => {
                     changed.expect("the stage outlives the shards");
@@ -231,8 +252,14 @@ impl Shard {
             for arrival in arrivals.take() {
                 self.adopt(arrival);
             }
+            for verdict in verdicts.take() {
+                self.on_verdict(verdict);
+            }
             if tick {
                 self.tick();
+            }
+            if reloaded {
+                self.reload();
             }
             if staged && *self.stage.borrow() == Stage::Draining {
                 drop(acceptor.take());
@@ -252,6 +279,33 @@ impl Shard {
 
     fn now_s(&self) -> u32 {
         u32::try_from(self.ticks / TICKS_PER_S).unwrap_or(u32::MAX)
+    }
+
+    /// Seconds since the shard began, those included in which the process was stopped.
+    fn lived_s(&self) -> u32 {
+        u32::try_from(self.began.elapsed().as_secs()).unwrap_or(u32::MAX)
+    }
+
+    /// The same in microseconds.
+    fn now_us(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// Takes over what was reloaded. With other rules, everybody is served by those from now on.
+    fn reload(&mut self) {
+        let before = std::mem::replace(&mut self.config, self.current.borrow_and_update().config.clone());
+        let has_other_rules = before.rules != self.config.rules || before.auth.required != self.config.auth.required;
+        let slots: Vec<usize> = self.connections.iter().map(|(slot, _)| slot).collect();
+        for slot in slots {
+            if self.connections[slot].closing.is_some() {
+                continue;
+            }
+            self.connections[slot].look_s = self.next_look(slot);
+            if has_other_rules {
+                self.recheck(slot);
+                self.catch_up(slot);
+            }
+        }
     }
 
     /// Applies what the bus said, in its order. Publications are only noted down: see `fan_out`.
@@ -313,6 +367,10 @@ impl Shard {
                     self.fan_out();
                     self.on_bus_live();
                 }
+                Item::Published { ticket, stored } => {
+                    self.fan_out();
+                    self.on_published(ticket, stored);
+                }
                 Item::Order(order) => {
                     self.fan_out();
                     self.obey(&order);
@@ -366,12 +424,14 @@ impl Shard {
             for event in &events {
                 count += 1;
                 let slot = event.token().0;
-                if event.is_readable() || event.is_read_closed() {
-                    self.read(slot, event.is_read_closed());
-                }
-                if event.is_writable() {
-                    self.catch_up(slot);
-                }
+                self.guarded(slot, |shard| {
+                    if event.is_readable() || event.is_read_closed() {
+                        shard.read(slot, event.is_read_closed());
+                    }
+                    if event.is_writable() {
+                        shard.catch_up(slot);
+                    }
+                });
             }
             if count < EVENTS {
                 break;
@@ -387,9 +447,32 @@ impl Shard {
             again.rotate_left(1);
         }
         for slot in again {
-            self.catch_up(slot as usize);
-            self.read(slot as usize, false);
+            let slot = slot as usize;
+            self.guarded(slot, |shard| {
+                shard.catch_up(slot);
+                shard.read(slot, false);
+            });
         }
+    }
+
+    /// Serves one connection so that a fault in it, ours, ends that connection and no other.
+    fn guarded(&mut self, slot: usize, serve: impl FnOnce(&mut Self)) {
+        // What the panic may have left half done is the connection's, which goes, and what is made whole below.
+        if catch_unwind(AssertUnwindSafe(|| serve(self))).is_ok() {
+            return;
+        }
+        // The panic hook has logged where.
+        self.metrics.panics.add(1);
+        self.scratch.resize(READ_BYTES, 0);
+        if let Some(connection) = self.connections.get_mut(slot) {
+            let mut goodbye = Vec::new();
+            encode_close(CloseCode::InternalError.code(), CloseCode::InternalError.reason(), &mut goodbye);
+            // If a frame is on its way already, the client sees garbage and then the end.
+            let _ = connection.write(&goodbye, &mut 0);
+            self.remove(slot, CloseReason::Internal);
+        }
+        let behind = self.connections.iter().filter(|(_, connection)| connection.outbox.is_some()).count();
+        self.metrics.behind.set(behind as u64);
     }
 
     /// Takes over a connection whose handshake is done.
@@ -414,8 +497,12 @@ impl Shard {
             closing: None,
             heard_s: now_s,
             unsubscribed_s: now_s,
-            messages: 0,
+            look_s: u32::MAX,
+            rates: Rates::default(),
             pings: 0,
+            publishing: 0,
+            is_checking: false,
+            was_warned: false,
             strikes: 0,
             codec,
             guest,
@@ -425,6 +512,12 @@ impl Shard {
         self.metrics.connections_opened.add(1);
         if !cfg!(feature = "echo") {
             self.welcome(slot);
+            self.connections[slot].look_s = self.next_look(slot);
+            let is_revoked = |user| self.shared.revocations.cover(user);
+            if self.connections[slot].guest.identity.user().is_some_and(|user| is_revoked(user)) {
+                // Between the handshake and now.
+                self.close(slot, CloseCode::Revoked, CloseReason::Revoked);
+            }
         }
         if let Some(departures) = &mut self.departures {
             departures.add(slot as u32);
@@ -448,6 +541,9 @@ impl Shard {
         }
         if connection.outbox.is_some() {
             self.metrics.behind.sub(1);
+        }
+        if connection.guest.identity.user().is_some() {
+            self.metrics.users.sub(1);
         }
         self.metrics.subscriptions.sub(subscriptions.len() as u64);
         self.metrics.connections.set(self.connections.len() as u64);

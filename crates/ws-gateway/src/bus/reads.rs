@@ -16,6 +16,7 @@ use super::{
     replay::{LastValues, ReadError},
     source::{Source, SourceId},
 };
+use crate::shard::Ticket;
 
 /// Exact subjects opened by one request; Direct Get reads no more at once.
 const FILTERS: usize = 1000;
@@ -52,6 +53,11 @@ pub(super) enum Done {
         is_stored: bool,
     },
     Moved,
+    Published {
+        shard: u32,
+        ticket: Ticket,
+        stored: Option<(u64, Epoch)>,
+    },
 }
 
 impl Bus {
@@ -126,6 +132,7 @@ impl Bus {
                     }
                 }
             },
+            Done::Published { shard, ticket, stored } => self.on_published(shard, ticket, stored),
             Done::Audited(audited) => self.on_audited(audited),
             Done::Settled(settled) => self.on_settled(&settled),
             Done::Probed { newest, stream } => self.on_probed(newest, stream),

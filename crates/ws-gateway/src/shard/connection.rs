@@ -6,7 +6,10 @@ use bytes::Bytes;
 use mio::net::TcpStream;
 use odin_protocol::{codec::Codec, frame::Decoder};
 
-use super::subscription::{Cursor, Floor, Subscription};
+use super::{
+    rate::Used,
+    subscription::{Cursor, Floor, Subscription},
+};
 use crate::{guest::Guest, metrics::CloseReason};
 
 /// No entry in this turn's list.
@@ -44,6 +47,15 @@ pub(crate) struct Outbox {
     pub(crate) progress_s: u32,
 }
 
+/// What the client has used of what it may do.
+#[derive(Debug, Default)]
+pub(crate) struct Rates {
+    pub(crate) messages: Used,
+    pub(crate) channels: Used,
+    pub(crate) publishes: Used,
+    pub(crate) auths: Used,
+}
+
 /// See the module. Kept small: an idle, subscribed connection is this and one subscription.
 #[derive(Debug)]
 pub(crate) struct Connection {
@@ -59,12 +71,19 @@ pub(crate) struct Connection {
     pub(crate) heard_s: u32,
     /// Since when it has had no subscription; meaningless while it has one.
     pub(crate) unsubscribed_s: u32,
-    /// Messages and pings in this second.
-    pub(crate) messages: u16,
+    /// When its token is to be looked at, in the shard's seconds of real time.
+    pub(crate) look_s: u32,
+    pub(crate) rates: Rates,
+    /// Pings in this second.
     pub(crate) pings: u16,
+    /// Publications that were not acknowledged yet.
+    pub(crate) publishing: u8,
+    /// A token is being checked.
+    pub(crate) is_checking: bool,
+    /// The client knows that its token ends.
+    pub(crate) was_warned: bool,
     pub(crate) strikes: u16,
     pub(crate) codec: Codec,
-    #[allow(dead_code, reason = "held for its places")]
     pub(crate) guest: Box<Guest>,
 }
 

@@ -17,7 +17,7 @@ impl Shard {
         self.ticks += 1;
         let phase = (self.ticks % TICKS_PER_S) as usize;
         for slot in (phase..self.slots_end).step_by(TICKS_PER_S as usize) {
-            self.visit(slot);
+            self.guarded(slot, |shard| shard.visit(slot));
         }
         self.depart();
         if phase == 0 {
@@ -32,12 +32,11 @@ impl Shard {
 
     /// Looks after one connection; called once a second.
     fn visit(&mut self, slot: usize) {
-        let now_s = self.now_s();
+        let (now_s, lived_s) = (self.now_s(), self.lived_s());
         let heartbeat = &self.config.heartbeat;
         let Some(connection) = self.connections.get_mut(slot) else {
             return;
         };
-        connection.messages = 0;
         connection.pings = 0;
         if let Some(closing) = connection.closing {
             if now_s >= closing.until_s {
@@ -58,6 +57,8 @@ impl Shard {
             && u64::from(now_s - connection.unsubscribed_s) >= heartbeat.idle_timeout.as_secs()
         {
             self.close(slot, CloseCode::Idle, CloseReason::Idle);
+        } else if lived_s >= connection.look_s {
+            self.look_at_token(slot);
         } else {
             // Each slot has its own second within the interval, so that nothing comes as a wave.
             let second = u64::from(now_s) + slot as u64;

@@ -118,7 +118,6 @@ impl Shard {
         }
         let connection = &mut self.connections[slot];
         let codec = connection.codec;
-        connection.messages = connection.messages.saturating_add(1);
         self.metrics.messages_in.of(codec).add(1);
         if codec.is_text() == is_text {
             self.on_client_message(slot, data);

@@ -1,6 +1,6 @@
 //! What a client may say, and what it is answered.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use odin_protocol::{
     channel::Channel,
@@ -13,10 +13,16 @@ use odin_protocol::{
 use super::{
     Shard,
     feed::Waiting,
+    rate::Quota,
     resume::Beginning,
     subscription::{Cursor, Subscription, WAITING},
 };
-use crate::{identity::Identity, metrics::CloseReason, publication::append_message, rules::Topic};
+use crate::{
+    identity::Identity,
+    metrics::CloseReason,
+    publication::append_message,
+    rules::{Refusal, Topic},
+};
 
 /// The first write is filled up to this size with unsolicited pongs, which clients ignore (RFC 6455
 /// §5.5.3). A receiver takes the size of what it gets for the peer's segment size and acknowledges
@@ -36,12 +42,13 @@ impl Shard {
             connection_id: self.connection_id(self.connections[slot].serial),
             heartbeat_ms: heartbeat.interval.as_millis() as u64,
             idle_timeout_ms: Some(heartbeat.idle_timeout.as_millis() as u64),
-            connected_clients: self.totals.connected_clients(),
+            connected_clients: self.shared.cluster.connections().max(self.totals.connected_clients()),
             max_message_bytes: self.config.limits.message_bytes as u64,
             epoch: None,
             server: Some(concat!("odin/", env!("CARGO_PKG_VERSION")).to_owned()),
         });
         self.answer(slot, &status);
+        self.welcome_user(slot, None);
         if let Some(stale) = self.freshness.stale() {
             self.answer(slot, &stale);
         }
@@ -88,16 +95,7 @@ impl Shard {
                 return;
             }
         };
-        let limit = self.config.limits.messages_per_second;
-        if u32::from(self.connections[slot].messages) > limit {
-            let mut error = ErrorMessage::new(
-                message.id().cloned(),
-                ErrorCode::RateLimited,
-                format!("more than {limit} messages in a second"),
-            );
-            error.limit = Some(u64::from(limit));
-            error.retry_after_ms = Some(1000);
-            self.refuse(slot, error);
+        if !self.may_say(slot, &message) {
             return;
         }
         match message {
@@ -114,17 +112,68 @@ impl Shard {
                 let pong = ServerMessage::Pong { id, ts: now_ms() };
                 self.answer(slot, &pong);
             }
-            ClientMessage::Auth { id, .. } => {
-                let text = "this gateway has no authentication";
-                self.refuse(slot, ErrorMessage::new(id, ErrorCode::AuthUnavailable, text));
-            }
-            ClientMessage::Publish { id, channel, .. } => {
-                let text = "this gateway takes no publications from clients";
-                let mut error = ErrorMessage::new(id, ErrorCode::Unsupported, text);
-                error.channel = Channel::parse(&channel).ok().map(|channel| channel.to_string());
-                self.refuse(slot, error);
-            }
+            ClientMessage::Auth { id, token } => self.sign_in(slot, id, &token),
+            ClientMessage::Publish { id, channel, data } => self.publish(slot, id, &channel, data.get()),
         }
+    }
+
+    /// Whether a message is within the rates of its connection and its user; says so if it is not.
+    fn may_say(&mut self, slot: usize, message: &ClientMessage) -> bool {
+        let channels = match message {
+            ClientMessage::Subscribe { channels, .. } => channels.len(),
+            ClientMessage::Unsubscribe { channels, .. } => channels.len(),
+            _ => 0,
+        };
+        let limits = &self.config.limits;
+        let user = self.connections[slot].guest.identity.user();
+        let per_second = |most| Quota { most, period: Duration::from_secs(1) };
+        let own = user.and_then(|user| user.limits.messages_per_second);
+        let messages = per_second(own.unwrap_or(limits.messages_per_second));
+        let of_channels = per_second(limits.channels_per_second);
+        let of_user = user.is_none_or(|user| self.current.borrow().rates.may_say(user));
+        let now_us = self.now_us();
+        let request = || message.id().cloned();
+        let rates = &mut self.connections[slot].rates;
+        if let Err(retry_ms) = rates.messages.take(1, messages, now_us) {
+            self.refuse_rate(slot, request(), "messages in a second", messages.most, retry_ms);
+            return false;
+        }
+        if channels > 0
+            && let Err(retry_ms) = rates.channels.take(channels, of_channels, now_us)
+        {
+            self.refuse_rate(slot, request(), "channels in a second", of_channels.most, retry_ms);
+            return false;
+        }
+        if !of_user {
+            let most = self.config.limits.user_messages_per_second.unwrap_or_default();
+            self.refuse_rate(slot, request(), "messages of all your connections in a second", most, 1_000);
+            return false;
+        }
+        true
+    }
+
+    /// Says that a limit of so many was hit.
+    pub(super) fn refuse_rate(
+        &mut self,
+        slot: usize,
+        request: Option<RequestId>,
+        of_what: &str,
+        most: u32,
+        retry_ms: u64,
+    ) {
+        let mut error = ErrorMessage::new(request, ErrorCode::RateLimited, format!("more than {most} {of_what}"));
+        error.limit = Some(most.into());
+        error.retry_after_ms = Some(retry_ms);
+        self.refuse(slot, error);
+    }
+
+    /// Whether this connection is served at all.
+    pub(super) fn must_sign_in(&self, slot: usize) -> Result<(), Refusal> {
+        if self.config.auth.required && self.connections[slot].guest.identity == Identity::Anonymous {
+            let message = "nobody is served here who has not signed in".to_owned();
+            return Err(Refusal { code: ErrorCode::AuthRequired, message });
+        }
+        Ok(())
     }
 
     fn subscribe_all(
@@ -143,7 +192,7 @@ impl Shard {
             if self.connections.get(slot).is_none_or(|c| c.closing.is_some()) {
                 return;
             }
-            match self.topic(&request) {
+            match self.topic(slot, &request) {
                 Ok((topic, mode)) => self.subscribe(slot, id.clone(), topic, mode, request.since.map(Into::into)),
                 Err(mut error) => {
                     error.id.clone_from(&id);
@@ -170,17 +219,17 @@ impl Shard {
     }
 
     /// What a request stands for, if this client may have it.
-    fn topic(&self, request: &ChannelRequest) -> Result<(Topic, Mode), ErrorMessage> {
+    fn topic(&self, slot: usize, request: &ChannelRequest) -> Result<(Topic, Mode), ErrorMessage> {
         let refusal = |code, text: String| ErrorMessage::new(None, code, text);
         let channel =
             Channel::parse(&request.channel).map_err(|error| refusal(ErrorCode::InvalidChannel, error.to_string()))?;
         if let Some(option) = request.unsupported {
             return Err(refusal(ErrorCode::Unsupported, format!("option {option} is not offered")));
         }
+        let identity = &self.connections[slot].guest.identity;
         let topic = self
-            .config
-            .rules
-            .resolve(&channel, &Identity::Anonymous)
+            .must_sign_in(slot)
+            .and_then(|()| self.config.rules.resolve(&channel, identity))
             .map_err(|error| refusal(error.code, error.message))?;
         match request.mode {
             Some(mode) if mode != topic.mode && !topic.client_may_choose_mode => {
@@ -194,7 +243,14 @@ impl Shard {
         }
     }
 
-    fn subscribe(&mut self, slot: usize, id: Option<RequestId>, topic: Topic, mode: Mode, since: Option<Box<str>>) {
+    pub(super) fn subscribe(
+        &mut self,
+        slot: usize,
+        id: Option<RequestId>,
+        topic: Topic,
+        mode: Mode,
+        since: Option<Box<str>>,
+    ) {
         let found = self.feeds.find(&topic);
         if let Some(feed) = found
             && let Some(at) = self.connections[slot].find(feed)
@@ -215,7 +271,8 @@ impl Shard {
             }
             return;
         }
-        let limit = self.config.limits.subscriptions_per_connection;
+        let own = self.connections[slot].guest.identity.user().and_then(|user| user.limits.subscriptions);
+        let limit = own.map_or(self.config.limits.subscriptions_per_connection, |own| own as usize);
         if self.connections[slot].subscriptions.len() >= limit {
             let text = format!("the connection has {limit} subscriptions");
             let mut error = ErrorMessage::new(id, ErrorCode::TooManySubscriptions, text);
@@ -308,29 +365,33 @@ impl Shard {
                 return;
             }
         };
-        let connection = &self.connections[slot];
         let feeds = &self.feeds;
-        let found = connection
-            .subscriptions
-            .iter()
-            .position(|subscription| feeds.at(subscription.feed).topic.channel == parsed);
-        if let Some(at) = found {
-            let cursor = self.outbox(slot).cursors.remove(at);
-            let connection = &mut self.connections[slot];
-            let subscription = connection.subscriptions.remove(at);
-            if connection.subscriptions.is_empty() {
-                connection.unsubscribed_s = (self.ticks / super::TICKS_PER_S) as u32;
-            }
-            let codec = connection.codec;
-            self.metrics.subscriptions.sub(1);
-            if subscription.is_listed() {
-                self.uncover(slot, subscription.feed, cursor);
-            }
-            self.leave(slot, subscription, codec);
+        let mut subscriptions = self.connections[slot].subscriptions.iter();
+        if let Some(found) = subscriptions.find(|subscription| feeds.at(subscription.feed).topic.channel == parsed) {
+            self.end_subscription(slot, found.feed);
         }
         // Idempotent: whoever is not subscribed is told the same.
         let channel = parsed.to_string();
         self.answer(slot, &ServerMessage::Unsubscribed { id, channel });
+    }
+
+    /// Ends a subscription, without a word.
+    pub(super) fn end_subscription(&mut self, slot: usize, feed: u32) {
+        let Some(at) = self.connections[slot].find(feed) else {
+            return;
+        };
+        let cursor = self.outbox(slot).cursors.remove(at);
+        let connection = &mut self.connections[slot];
+        let subscription = connection.subscriptions.remove(at);
+        if connection.subscriptions.is_empty() {
+            connection.unsubscribed_s = (self.ticks / super::TICKS_PER_S) as u32;
+        }
+        let codec = connection.codec;
+        self.metrics.subscriptions.sub(1);
+        if subscription.is_listed() {
+            self.uncover(slot, subscription.feed, cursor);
+        }
+        self.leave(slot, subscription, codec);
     }
 }
 
