@@ -36,6 +36,7 @@ use crate::{
 mod audit;
 mod feed;
 mod history;
+mod late;
 mod look_back;
 mod nats;
 mod publishing;
@@ -270,6 +271,10 @@ impl Bus {
             }
             return;
         }
+        if topic.delay.is_some() {
+            self.insert(topic, member, Carrier::Late(wide::Following::default()));
+            return;
+        }
         if self.wide.knows(&topic.subject) {
             self.metrics.wide_feeds.add(1);
             self.insert(topic, member, Carrier::Wide(wide::Following::default()));
@@ -364,7 +369,7 @@ impl Bus {
         let Some(found) = self.sources.get_mut(source) else {
             return;
         };
-        if found.is_wide() {
+        if found.proves_itself() {
             // Its subscription is about to end: the consumer brings it.
             return;
         }

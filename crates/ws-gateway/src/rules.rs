@@ -150,6 +150,13 @@ pub struct Topic {
     pub delay: Option<Duration>,
 }
 
+impl Topic {
+    /// Whether whoever gets this pattern gets everything of `other` by it, at the same time.
+    pub(crate) fn carries(&self, other: &Topic) -> bool {
+        self.channel.is_pattern() && self.channel.matches(&other.channel) && self.delay == other.delay
+    }
+}
+
 /// Why a channel was refused: a code and a text that are safe to send to the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {

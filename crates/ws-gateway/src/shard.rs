@@ -67,6 +67,7 @@ use freshness::Freshness;
 use mailbox::Mailbox;
 use pages::Pages;
 pub(crate) use publishing::Ticket;
+pub(crate) use session::now_ms;
 use signing_in::Verdict;
 use subscription::{COVERED, Subscription, WAITING};
 

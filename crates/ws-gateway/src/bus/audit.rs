@@ -50,7 +50,7 @@ impl Bus {
     /// Audits the feeds whose time has come.
     pub(super) fn audit_due(&mut self, now: Instant) {
         let due = self.sources.iter().filter(|(_, source)| {
-            source.machine.is_live() && !source.is_under_audit && source.audit_at <= now && !source.is_wide()
+            source.machine.is_live() && !source.is_under_audit && source.audit_at <= now && !source.proves_itself()
         });
         let due: Vec<usize> = due.map(|(slot, _)| slot).collect();
         for round in self.rounds(due) {
@@ -60,7 +60,7 @@ impl Bus {
 
     /// Messages may have been lost: audits every feed at once, or as soon as its present audit is back.
     pub(super) fn audit_all(&mut self) {
-        let live = self.sources.iter_mut().filter(|(_, source)| source.machine.is_live() && !source.is_wide());
+        let live = self.sources.iter_mut().filter(|(_, source)| source.machine.is_live() && !source.proves_itself());
         let live = live.filter_map(|(slot, source)| {
             source.proof = Proof::Asked;
             source.must_audit_again = source.is_under_audit;

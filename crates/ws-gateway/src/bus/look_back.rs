@@ -69,7 +69,20 @@ impl Bus {
                 return;
             }
         };
-        let answer = answer.map(|found| found.and_then(|stretch| self.page(source, stretch)));
+        let until = match question {
+            Question::Check { until, .. } => until,
+            Question::Read { until, .. } => Some(until),
+        };
+        let is_late = self.sources[source.slot].topic.delay.is_some();
+        let answer = answer.map(|found| {
+            found.and_then(|mut stretch| {
+                // What lies behind is not due yet.
+                if let Some(until) = until.filter(|_| is_late) {
+                    stretch.end_at(until);
+                }
+                self.page(source, stretch)
+            })
+        });
         match (question, answer) {
             (Question::Check { cursor, .. }, answer) => {
                 self.tell(member, |feed| Item::Checked { feed, cursor, answer });

@@ -75,9 +75,12 @@ impl Bus {
 
     fn open(&mut self, round: Vec<SourceId>) {
         let round: Vec<_> = round.into_iter().filter(|id| self.source(*id).is_some()).collect();
-        let (wide, round): (Vec<_>, Vec<_>) = round.into_iter().partition(|id| self.sources[id.slot].is_wide());
-        for id in wide {
-            self.open_wide(id);
+        let (alone, round): (Vec<_>, Vec<_>) = round.into_iter().partition(|id| self.sources[id.slot].proves_itself());
+        for id in alone {
+            match self.sources[id.slot].topic.delay {
+                None => self.open_wide(id),
+                Some(_) => self.open_late(id),
+            }
         }
         if round.is_empty() {
             return;

@@ -23,7 +23,7 @@ pub(super) const BATCH: usize = 1000;
 pub(super) const LAG: Duration = Duration::from_millis(5);
 
 /// What a read of last values is called in errors.
-const LAST_VALUES: &str = "last values";
+pub(super) const LAST_VALUES: &str = "last values";
 
 /// End of a batch (ADR-31). The client library has no name for this status.
 const END_OF_BATCH: u16 = 204;

@@ -51,6 +51,18 @@ pub(super) enum Carrier {
     Core(#[expect(dead_code, reason = "dropped, it ends the subscription")] oneshot::Sender<()>),
     /// By a consumer. A source that is carried so stays so.
     Wide(Following),
+    /// By reads of the stream, when they are due.
+    Late(Following),
+}
+
+impl Carrier {
+    /// What there is of a task.
+    pub(super) fn following(&mut self) -> Option<&mut Following> {
+        match self {
+            Carrier::Core(_) => None,
+            Carrier::Wide(following) | Carrier::Late(following) => Some(following),
+        }
+    }
 }
 
 /// See the module.
@@ -108,7 +120,12 @@ impl Source {
         self.topic.subject.contains('*')
     }
 
-    /// Whether a consumer carries it, which proves by itself that nothing is missing.
+    /// Whether a task carries it, which proves by itself that nothing is missing.
+    pub(super) fn proves_itself(&self) -> bool {
+        !matches!(self.carrier, Carrier::Core(_))
+    }
+
+    /// Whether a consumer carries it.
     pub(super) fn is_wide(&self) -> bool {
         matches!(self.carrier, Carrier::Wide(_))
     }
@@ -151,7 +168,7 @@ impl Source {
         self.voids.clear();
         self.names.clear();
         self.subjects.clear();
-        if let Carrier::Wide(following) = &mut self.carrier {
+        if let Some(following) = self.carrier.following() {
             following.stop();
         }
     }
@@ -182,7 +199,7 @@ impl Source {
             return None;
         }
         if self.machine.is_live()
-            && let Carrier::Wide(following) = &mut self.carrier
+            && let Some(following) = self.carrier.following()
         {
             // A consumer leaves out nothing, and does not say what was before.
             prev = match (following.take_unknown(&subject), &body) {

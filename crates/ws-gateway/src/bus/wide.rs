@@ -73,7 +73,8 @@ mod link;
 mod snapshot;
 mod task;
 
-pub(super) use link::Link;
+pub(super) use link::{Facts, Link};
+pub(super) use snapshot::jittered;
 use task::Task;
 
 /// The most subjects that Direct Get reads the last values of in one request.
@@ -111,10 +112,10 @@ pub(super) enum Word {
 /// What the bus holds for all wide feeds.
 #[derive(Debug)]
 pub(super) struct Wide {
-    link: Arc<Link>,
+    pub(super) link: Arc<Link>,
     /// Filters that were found to be wide, so that they are not asked about again.
     known: HashSet<Box<str>>,
-    say: mpsc::Sender<(SourceId, Word)>,
+    pub(super) say: mpsc::Sender<(SourceId, Word)>,
     /// In order for each feed.
     pub(super) heard: mpsc::Receiver<(SourceId, Word)>,
 }
@@ -152,6 +153,14 @@ pub(super) struct Following {
 }
 
 impl Following {
+    /// Ends the task, for another one that ends when the receiver says so, and begins only after so long.
+    pub(super) fn begin(&mut self) -> (oneshot::Receiver<()>, Duration) {
+        let (stop, stopped) = oneshot::channel();
+        self.stop();
+        self.stop = Some(stop);
+        (stopped, self.lost_at.map_or(Duration::ZERO, |at| LEAST_LIFE.saturating_sub(at.elapsed())))
+    }
+
     /// Ends the task.
     pub(super) fn stop(&mut self) {
         self.stop = None;
@@ -231,10 +240,7 @@ impl Bus {
         let Carrier::Wide(following) = &mut source.carrier else {
             return;
         };
-        let (stop, stopped) = oneshot::channel();
-        following.stop();
-        following.stop = Some(stop);
-        let rest = following.lost_at.map_or(Duration::ZERO, |at| LEAST_LIFE.saturating_sub(at.elapsed()));
+        let (stopped, rest) = following.begin();
         let task = Task::new(
             (id, filter.clone(), epoch),
             (self.replay.clone(), self.wide.link.clone()),
@@ -259,9 +265,9 @@ impl Bus {
             Word::Lost => {
                 self.openings += 1;
                 let source = &mut self.sources[id.slot];
-                tracing::warn!(filter = source.topic.subject, "a wide feed begins anew: not all of it can be proven");
+                tracing::warn!(filter = source.topic.subject, "the feed begins anew: not all of it can be proven");
                 source.reopen(self.openings);
-                if let Carrier::Wide(following) = &mut source.carrier {
+                if let Some(following) = source.carrier.following() {
                     following.lost_at = Some(Instant::now());
                 }
                 self.to_open.push(id.slot);
@@ -277,11 +283,11 @@ impl Bus {
             if let Some(publication) = self.publication(id.slot, message) {
                 self.sources[id.slot].remember(&publication);
             }
-            if let Carrier::Wide(following) = &mut self.sources[id.slot].carrier {
+            if let Some(following) = self.sources[id.slot].carrier.following() {
                 following.snapshot.push(seen);
             }
         }
-        if let Carrier::Wide(following) = &mut self.sources[id.slot].carrier {
+        if let Some(following) = self.sources[id.slot].carrier.following() {
             following.unknown.extend(newer);
         }
     }
@@ -292,7 +298,7 @@ impl Bus {
             // The next one to open it may find that it is narrow again.
             self.wide.known.remove(source.topic.subject.as_str());
         }
-        let Carrier::Wide(following) = &mut source.carrier else {
+        let Some(following) = source.carrier.following() else {
             return;
         };
         let snapshot = std::mem::take(&mut following.snapshot);

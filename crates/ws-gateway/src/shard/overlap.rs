@@ -25,13 +25,13 @@ impl Shard {
     /// Index of the listed pattern that covers the feed's channel. There is at most one: the star
     /// stands for the last segment only.
     fn pattern_of(&self, slot: usize, feed: u32) -> Option<usize> {
-        let channel = &self.feeds.at(feed).topic.channel;
-        if channel.is_pattern() {
+        let topic = &self.feeds.at(feed).topic;
+        if topic.channel.is_pattern() {
             return None;
         }
         self.connections[slot].subscriptions.iter().position(|other| {
-            let pattern = &self.feeds.at(other.feed).topic.channel;
-            other.is_listed() && pattern.is_pattern() && pattern.matches(channel)
+            let pattern = &self.feeds.at(other.feed).topic;
+            other.is_listed() && pattern.carries(topic)
         })
     }
 
@@ -63,14 +63,14 @@ impl Shard {
 
     /// The pattern `feed` is about to be listed: it takes over the channels it covers.
     pub(super) fn cover(&mut self, slot: usize, feed: u32, beginning: Beginning) {
-        let pattern = self.feeds.at(feed).topic.channel.clone();
-        if !pattern.is_pattern() {
+        let pattern = self.feeds.at(feed).topic.clone();
+        if !pattern.channel.is_pattern() {
             return;
         }
         for at in 0..self.connections[slot].subscriptions.len() {
             let subscription = self.connections[slot].subscriptions[at];
             let covered = self.feeds.at(subscription.feed);
-            if !subscription.is_listed() || !pattern.matches(&covered.topic.channel) || subscription.feed == feed {
+            if !subscription.is_listed() || !pattern.carries(&covered.topic) || subscription.feed == feed {
                 continue;
             }
             let seq = self.outbox(slot).cursors[at].reached();
@@ -89,14 +89,14 @@ impl Shard {
     /// The pattern `feed` has been taken from the connection, which had been sent it up to `cursor`:
     /// what it carried goes by its own feeds again.
     pub(super) fn uncover(&mut self, slot: usize, feed: u32, cursor: Cursor) {
-        let pattern = self.feeds.at(feed).topic.channel.clone();
-        if !pattern.is_pattern() {
+        let pattern = self.feeds.at(feed).topic.clone();
+        if !pattern.channel.is_pattern() {
             return;
         }
         for at in 0..self.connections[slot].subscriptions.len() {
             let subscription = self.connections[slot].subscriptions[at];
             let own = self.feeds.at(subscription.feed);
-            if subscription.index != COVERED || !pattern.matches(&own.topic.channel) {
+            if subscription.index != COVERED || !pattern.carries(&own.topic) {
                 continue;
             }
             let sent = sent_seq(self.feeds.at(feed), &own.topic.subject, &cursor);

@@ -13,6 +13,7 @@
 //! | `cluster` | NATS with three nodes, and one of them killed |
 //! | `drain` | how a gateway leaves |
 //! | `freshness` | audits, positions, and how clients learn that what they have may be old |
+//! | `late` | feeds that some get late |
 //! | `interest` | what is kept for clients, on the bus and in memory, and let go of |
 //! | `abuse` | hostile handshakes, frames and messages, one test for each attack |
 //! | `wide` | patterns over more subjects than Direct Get reads at once |
@@ -29,6 +30,7 @@ mod drain;
 mod fanout;
 mod freshness;
 mod interest;
+mod late;
 mod overlap;
 mod pulse;
 mod resume;

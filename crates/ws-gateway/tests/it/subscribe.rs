@@ -80,8 +80,8 @@ async fn says_the_same_in_messagepack() {
             (serde_json::from_str(update.data.get()).expect("json"), serde_json::from_str(data).expect("json"));
         assert_eq!(got, sent);
     }
-    assert_eq!(odin.gateway.metric("odin_gateway_deliveries_total{codec=\"msgpack\"}").await, 2);
-    assert_eq!(odin.gateway.metric("odin_gateway_deliveries_total{codec=\"json\"}").await, 2);
+    odin.gateway.metric_becomes("odin_gateway_deliveries_total{codec=\"msgpack\"}", 2).await;
+    odin.gateway.metric_becomes("odin_gateway_deliveries_total{codec=\"json\"}", 2).await;
 }
 
 #[tokio::test]

@@ -16,9 +16,10 @@ const TRIAL: Duration = Duration::from_secs(30);
 
 /// The stream at one moment.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Facts {
-    pub(super) epoch: Epoch,
-    pub(super) first_seq: u64,
+pub(in crate::bus) struct Facts {
+    pub(in crate::bus) epoch: Epoch,
+    pub(in crate::bus) first_seq: u64,
+    pub(in crate::bus) last_seq: u64,
     /// Messages kept of each subject; not positive for no limit.
     pub(super) most_of_a_subject: i64,
 }
@@ -47,12 +48,13 @@ impl Link {
     ///
     /// # Errors
     /// It was not found or not reached.
-    pub(super) async fn facts(&self) -> Result<Facts, jetstream::context::GetStreamError> {
+    pub(in crate::bus) async fn facts(&self) -> Result<Facts, jetstream::context::GetStreamError> {
         let stream = self.context.get_stream(&self.stream).await?;
         let info = stream.cached_info();
         Ok(Facts {
             epoch: nats::epoch_of(info),
             first_seq: info.state.first_sequence,
+            last_seq: info.state.last_sequence,
             most_of_a_subject: info.config.max_messages_per_subject,
         })
     }

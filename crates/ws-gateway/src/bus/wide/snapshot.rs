@@ -119,6 +119,6 @@ impl LastOfEach {
 }
 
 /// `time`, give or take a half.
-pub(super) fn jittered(time: Duration) -> Duration {
+pub(in crate::bus) fn jittered(time: Duration) -> Duration {
     time.mul_f64(rand::random_range(0.5..1.5))
 }
