@@ -45,6 +45,7 @@ mod reads;
 mod replay;
 mod route;
 mod source;
+mod stamp;
 mod wide;
 
 use feed::{Step, Stored};
@@ -420,8 +421,7 @@ impl Bus {
     }
 
     fn publication(&mut self, source: usize, message: Stored) -> Option<Arc<Publication>> {
-        let payload_bytes = self.config.limits.payload_bytes;
-        self.sources[source].publication(message, self.epoch?, payload_bytes, &self.metrics)
+        self.sources[source].publication(message, self.epoch?, &self.config.limits, &self.metrics)
     }
 
     fn deliver(&mut self, source: usize, message: Stored) {

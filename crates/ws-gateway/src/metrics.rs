@@ -200,6 +200,14 @@ pub struct BusMetrics {
     pub payload_invalid: Counter,
     /// Publications dropped because they are too big.
     pub payload_too_big: Counter,
+    /// Publications dropped because their own time is too far in the future.
+    pub payload_ahead: Counter,
+    /// Live messages whose publisher's clock cannot be right.
+    pub clock_skews: Counter,
+    /// Live messages that say when they were made, by a clock that can be right.
+    pub stamped: Counter,
+    /// Milliseconds that those took from there into the stream, all together.
+    pub store_ms: Counter,
     /// Publications dropped because no channel belongs to their subject.
     pub unmapped: Counter,
     /// Delete markers of the stream.

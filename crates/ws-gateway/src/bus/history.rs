@@ -68,12 +68,6 @@ pub(crate) struct Stretch {
 }
 
 impl Stretch {
-    /// Leaves out what lies behind `until`.
-    pub(super) fn end_at(&mut self, until: u64) {
-        self.messages.retain(|message| message.seq <= until);
-        self.until = self.until.min(until);
-    }
-
     /// Bytes that this and everything behind it are likely to have.
     fn replay_bytes(&self) -> u64 {
         let bytes: usize = self.messages.iter().map(Stored::size).sum();

@@ -69,20 +69,7 @@ impl Bus {
                 return;
             }
         };
-        let until = match question {
-            Question::Check { until, .. } => until,
-            Question::Read { until, .. } => Some(until),
-        };
-        let is_late = self.sources[source.slot].topic.delay.is_some();
-        let answer = answer.map(|found| {
-            found.and_then(|mut stretch| {
-                // What lies behind is not due yet.
-                if let Some(until) = until.filter(|_| is_late) {
-                    stretch.end_at(until);
-                }
-                self.page(source, stretch)
-            })
-        });
+        let answer = answer.map(|found| found.and_then(|stretch| self.page(source, stretch)));
         match (question, answer) {
             (Question::Check { cursor, .. }, answer) => {
                 self.tell(member, |feed| Item::Checked { feed, cursor, answer });
@@ -94,7 +81,6 @@ impl Bus {
 
     fn page(&mut self, source: SourceId, stretch: Stretch) -> Option<std::sync::Arc<crate::page::Page>> {
         let epoch = self.epoch?;
-        let payload_bytes = self.config.limits.payload_bytes;
-        Some(self.sources[source.slot].page(stretch, epoch, payload_bytes).into())
+        Some(self.sources[source.slot].page(stretch, epoch, &self.config.limits).into())
     }
 }

@@ -10,9 +10,11 @@ use super::{
     Member,
     feed::{Feed, Stored},
     history::Stretch,
+    stamp,
     wide::Following,
 };
 use crate::{
+    config::Limits,
     metrics::BusMetrics,
     page::Page,
     publication::{Body, Publication},
@@ -178,7 +180,7 @@ impl Source {
         &mut self,
         message: Stored,
         epoch: Epoch,
-        payload_bytes: usize,
+        limits: &Limits,
         metrics: &BusMetrics,
     ) -> Option<Arc<Publication>> {
         let seq = message.seq;
@@ -188,12 +190,17 @@ impl Source {
             metrics.unmapped.add(1);
             return None;
         }
-        let (body, fault) = body(message.payload, payload_bytes);
+        let timestamp_ms = message.payload.as_deref().and_then(stamp::timestamp_ms);
+        let (body, fault) = body(message.payload, timestamp_ms, message.ts_ms, limits);
+        if let (Some(timestamp_ms), None, true) = (timestamp_ms, fault, self.machine.is_live()) {
+            stamp::measure(timestamp_ms, message.ts_ms, metrics);
+        }
         match fault {
             None => {}
             Some(Fault::Marker) => metrics.markers.add(1),
             Some(Fault::TooBig) => metrics.payload_too_big.add(1),
             Some(Fault::Invalid) => metrics.payload_invalid.add(1),
+            Some(Fault::Ahead) => metrics.payload_ahead.add(1),
         }
         if !self.has(&body) {
             return None;
@@ -218,11 +225,12 @@ impl Source {
     }
 
     /// What a stretch of the past is to clients.
-    pub(super) fn page(&mut self, stretch: Stretch, epoch: Epoch, payload_bytes: usize) -> Page {
+    pub(super) fn page(&mut self, stretch: Stretch, epoch: Epoch, limits: &Limits) -> Page {
         let mut last: HashMap<Arc<str>, u64> = HashMap::new();
         let mut publications = Vec::with_capacity(stretch.messages.len());
         for message in stretch.messages {
-            let (body, _) = body(message.payload, payload_bytes);
+            let timestamp_ms = message.payload.as_deref().and_then(stamp::timestamp_ms);
+            let (body, _) = body(message.payload, timestamp_ms, message.ts_ms, limits);
             let Some(names) = self.names(&message.subject).filter(|_| self.has(&body)) else {
                 continue;
             };
@@ -269,13 +277,16 @@ enum Fault {
     Marker,
     TooBig,
     Invalid,
+    Ahead,
 }
 
-fn body(payload: Option<Bytes>, payload_bytes: usize) -> (Body, Option<Fault>) {
+fn body(payload: Option<Bytes>, timestamp_ms: Option<i64>, stored_ms: i64, limits: &Limits) -> (Body, Option<Fault>) {
+    let is_ahead = |ms| stamp::is_from_the_future(ms, stored_ms, limits.payload_ahead);
     match payload {
         None => (Body::Void(GapReason::Retention), Some(Fault::Marker)),
-        Some(payload) if payload.len() > payload_bytes => (Body::Void(GapReason::Invalid), Some(Fault::TooBig)),
+        Some(payload) if payload.len() > limits.payload_bytes => (Body::Void(GapReason::Invalid), Some(Fault::TooBig)),
         Some(payload) if validate_payload(&payload).is_err() => (Body::Void(GapReason::Invalid), Some(Fault::Invalid)),
+        Some(_) if timestamp_ms.is_some_and(is_ahead) => (Body::Void(GapReason::Invalid), Some(Fault::Ahead)),
         Some(payload) => (Body::Value(payload), None),
     }
 }

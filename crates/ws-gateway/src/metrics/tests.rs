@@ -163,6 +163,10 @@ fn raise_all(metrics: &Metrics) -> u64 {
         duplicates_dropped,
         payload_invalid,
         payload_too_big,
+        payload_ahead,
+        clock_skews,
+        stamped,
+        store_ms,
         unmapped,
         markers,
         chain_gaps,
@@ -195,6 +199,10 @@ fn raise_all(metrics: &Metrics) -> u64 {
     duplicates_dropped.add(next());
     payload_invalid.add(next());
     payload_too_big.add(next());
+    payload_ahead.add(next());
+    clock_skews.add(next());
+    stamped.add(next());
+    store_ms.add(next());
     unmapped.add(next());
     markers.add(next());
     chain_gaps.add(next());
