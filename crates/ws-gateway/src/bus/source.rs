@@ -190,17 +190,14 @@ impl Source {
             metrics.unmapped.add(1);
             return None;
         }
-        let timestamp_ms = message.payload.as_deref().and_then(stamp::timestamp_ms);
-        let (body, fault) = body(message.payload, timestamp_ms, message.ts_ms, limits);
-        if let (Some(timestamp_ms), None, true) = (timestamp_ms, fault, self.machine.is_live()) {
-            stamp::measure(timestamp_ms, message.ts_ms, metrics);
-        }
-        match fault {
-            None => {}
-            Some(Fault::Marker) => metrics.markers.add(1),
-            Some(Fault::TooBig) => metrics.payload_too_big.add(1),
-            Some(Fault::Invalid) => metrics.payload_invalid.add(1),
-            Some(Fault::Ahead) => metrics.payload_ahead.add(1),
+        let (body, verdict) = body(message.payload, message.ts_ms, limits);
+        match verdict {
+            Ok(Some(timestamp_ms)) if self.machine.is_live() => stamp::measure(timestamp_ms, message.ts_ms, metrics),
+            Ok(_) => {}
+            Err(Fault::Marker) => metrics.markers.add(1),
+            Err(Fault::TooBig) => metrics.payload_too_big.add(1),
+            Err(Fault::Invalid) => metrics.payload_invalid.add(1),
+            Err(Fault::Ahead) => metrics.payload_ahead.add(1),
         }
         if !self.has(&body) {
             return None;
@@ -229,8 +226,7 @@ impl Source {
         let mut last: HashMap<Arc<str>, u64> = HashMap::new();
         let mut publications = Vec::with_capacity(stretch.messages.len());
         for message in stretch.messages {
-            let timestamp_ms = message.payload.as_deref().and_then(stamp::timestamp_ms);
-            let (body, _) = body(message.payload, timestamp_ms, message.ts_ms, limits);
+            let (body, _) = body(message.payload, message.ts_ms, limits);
             let Some(names) = self.names(&message.subject).filter(|_| self.has(&body)) else {
                 continue;
             };
@@ -280,13 +276,21 @@ enum Fault {
     Ahead,
 }
 
-fn body(payload: Option<Bytes>, timestamp_ms: Option<i64>, stored_ms: i64, limits: &Limits) -> (Body, Option<Fault>) {
-    let is_ahead = |ms| stamp::is_from_the_future(ms, stored_ms, limits.payload_ahead);
-    match payload {
-        None => (Body::Void(GapReason::Retention), Some(Fault::Marker)),
-        Some(payload) if payload.len() > limits.payload_bytes => (Body::Void(GapReason::Invalid), Some(Fault::TooBig)),
-        Some(payload) if validate_payload(&payload).is_err() => (Body::Void(GapReason::Invalid), Some(Fault::Invalid)),
-        Some(_) if timestamp_ms.is_some_and(is_ahead) => (Body::Void(GapReason::Invalid), Some(Fault::Ahead)),
-        Some(payload) => (Body::Value(payload), None),
+/// What there is to show, and the publisher's own time of it.
+fn body(payload: Option<Bytes>, stored_ms: i64, limits: &Limits) -> (Body, Result<Option<i64>, Fault>) {
+    let void = |reason, fault| (Body::Void(reason), Err(fault));
+    let Some(payload) = payload else {
+        return void(GapReason::Retention, Fault::Marker);
+    };
+    if payload.len() > limits.payload_bytes {
+        return void(GapReason::Invalid, Fault::TooBig);
     }
+    if validate_payload(&payload).is_err() {
+        return void(GapReason::Invalid, Fault::Invalid);
+    }
+    let timestamp_ms = stamp::timestamp_ms(&payload);
+    if timestamp_ms.is_some_and(|ms| stamp::is_from_the_future(ms, stored_ms, limits.payload_ahead)) {
+        return void(GapReason::Invalid, Fault::Ahead);
+    }
+    (Body::Value(payload), Ok(timestamp_ms))
 }

@@ -191,6 +191,7 @@ async fn filters_a_channel_by_what_its_rule_says() {
 }
 
 /// Attack: a publisher sends what is not one JSON value, or too much of it.
+/// Checklist 49: a poisonous payload is counted and announced, and reaches nobody.
 #[tokio::test]
 async fn never_fans_out_poison_and_announces_it_as_a_gap() {
     let odin = Odin::start_with(|config| config.limits.payload_bytes = 1000).await;
@@ -200,7 +201,9 @@ async fn never_fans_out_poison_and_announces_it_as_a_gap() {
     latest.subscribe(&["price:BTC"]).await;
     let deep = "[".repeat(65) + &"]".repeat(65);
     let too_big = format!("\"{}\"", "x".repeat(1000));
-    let poison: [&[u8]; 11] = [
+    let poison: [&[u8]; 12] = [
+        // The year 2286.
+        br#"{"timestamp":9999999999999}"#,
         b"",
         b"not json",
         b"{\"a\":1} {\"b\":2}",
@@ -235,6 +238,7 @@ async fn never_fans_out_poison_and_announces_it_as_a_gap() {
     assert!(client.sync(2).await.is_empty());
     assert_eq!(odin.gateway.metric("odin_gateway_payload_invalid_total").await, 10);
     assert_eq!(odin.gateway.metric("odin_gateway_payload_too_big_total").await, 1);
+    assert_eq!(odin.gateway.metric("odin_gateway_payload_ahead_total").await, 1);
     // In mode latest there may be gaps, but values only where they are good.
     let mut values = Vec::new();
     for message in latest.sync(3).await {
@@ -321,7 +325,7 @@ async fn stamps_updates_with_the_streams_time_whatever_the_payload_claims() {
     let odin = Odin::start().await;
     let mut client = odin.client().await;
     client.subscribe(&["price:BTC"]).await;
-    odin.publisher.publish("odin.tokens.BTC.price", r#"{"price":1,"timestamp":99999999999999}"#).await;
+    odin.publisher.publish("odin.tokens.BTC.price", r#"{"price":1,"timestamp":1}"#).await;
     let update = client.update().await;
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_millis();
     assert!((now as i64 - update.ts).abs() < 3_600_000, "{}", update.ts);
@@ -405,4 +409,21 @@ async fn joins_while_publications_rain_without_missing_or_repeating_one() {
     }
     stop.send(()).expect("raining");
     rain.await.expect("no panic");
+}
+
+/// Checklist 50: a publisher whose clock is an hour off, in either direction, is served and flagged.
+#[tokio::test]
+async fn flags_a_publisher_whose_clock_is_off() {
+    let odin = Odin::start().await;
+    let mut client = odin.client().await;
+    client.subscribe(&["price:BTC"]).await;
+    let now_ms = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_millis();
+    for off_ms in [-3_600_000, 0, 3_600_000] {
+        let payload = format!(r#"{{"timestamp":{}}}"#, now_ms as i64 + off_ms);
+        let seq = odin.publisher.publish("odin.tokens.BTC.price", payload).await;
+        assert_eq!(client.update().await.seq, seq);
+    }
+    odin.gateway.metric_becomes("odin_gateway_clock_skews_total", 2).await;
+    odin.gateway.metric_becomes("odin_gateway_stamped_messages_total", 1).await;
+    assert!(odin.gateway.metric("odin_gateway_store_milliseconds_total").await < 300_000);
 }
