@@ -581,3 +581,6 @@ impl Shard {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

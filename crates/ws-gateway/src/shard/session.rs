@@ -87,6 +87,8 @@ impl Shard {
     }
 
     pub(super) fn on_client_message(&mut self, slot: usize, data: &[u8]) {
+        #[cfg(test)]
+        super::tests::hit_fault(data);
         let codec = self.connections[slot].codec;
         let message = match ClientMessage::decode(codec, data) {
             Ok(message) => message,
