@@ -7,8 +7,10 @@
 //! that a fault of the client library cannot hide one of the gateway; the library's clients run beside them.
 
 pub mod arena;
+pub mod attack;
 pub mod check;
 pub mod client;
+pub mod door;
 pub mod fault;
 pub mod history;
 pub mod ledger;

@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use odin_chaos::{
     arena::Programs,
+    attack, door,
     fault::Fault,
     load::Shape,
     report::Report,
@@ -46,6 +47,11 @@ enum Command {
     },
     /// Many clients dropped and resumed at once
     Storm(storm::Args),
+    /// Slow handshakes and a flood of connects, beside clients who must not notice
+    Door(door::Args),
+    /// The attacker of `door`, a process of its own
+    #[command(hide = true)]
+    Attack(attack::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -107,6 +113,8 @@ fn main() -> anyhow::Result<ExitCode> {
             }
             Command::Rolling { shared, times } => prove(&shared, async |options| rolling(options, times).await).await,
             Command::Storm(args) => storm::storm(args).await,
+            Command::Door(args) => door::door(args).await,
+            Command::Attack(args) => attack::attack(args).await,
         }
     })
 }

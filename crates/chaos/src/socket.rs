@@ -1,6 +1,9 @@
 //! A WebSocket of a few lines: what a client needs to speak the protocol, and nothing of odin's own client.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use anyhow::{Context as _, bail};
 use odin_protocol::{Codec, ServerMessage, message::ClientMessage};
@@ -44,6 +47,20 @@ impl Socket {
         if let Some(bytes) = receive_buffer {
             socket.set_recv_buffer_size(bytes)?;
         }
+        Self::shake_hands(socket, address, codec).await
+    }
+
+    /// The same as somebody with another address.
+    ///
+    /// # Errors
+    /// The gateway is away or refuses, or the address is not one of this machine.
+    pub async fn connect_from(source: IpAddr, address: SocketAddr, codec: Codec) -> anyhow::Result<Socket> {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind(SocketAddr::new(source, 0))?;
+        Self::shake_hands(socket, address, codec).await
+    }
+
+    async fn shake_hands(socket: TcpSocket, address: SocketAddr, codec: Codec) -> anyhow::Result<Socket> {
         let mut stream = timeout(LIMIT, socket.connect(address)).await.context("connect")??;
         stream.set_nodelay(true)?;
         let request = format!(

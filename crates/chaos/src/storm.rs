@@ -155,7 +155,7 @@ async fn direct_gets(gateway: &odin_devkit::Gateway) -> u64 {
 }
 
 /// CPU time of a process so far, as Linux tells it.
-fn cpu_time(pid: u32) -> Duration {
+pub(crate) fn cpu_time(pid: u32) -> Duration {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let fields = stat.rsplit(") ").next().unwrap_or_default();
     let ticks: u64 = fields.split(' ').skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
