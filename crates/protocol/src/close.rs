@@ -87,7 +87,7 @@ close_codes! {
     ProtocolError = 1002, "protocol_error", "protocol error", Never, "A frame broke RFC 6455.";
     UnsupportedData = 1003, "unsupported_data", "wrong frame type for this sub-protocol", Never, "A binary frame on a JSON connection or a text frame on a MessagePack one.";
     InvalidPayload = 1007, "invalid_payload", "invalid UTF-8", Never, "A text frame is not UTF-8.";
-    PolicyViolation = 1008, "policy_violation", "policy violation", Never, "The client broke a rule that has no number of its own.";
+    PolicyViolation = 1008, "policy_violation", "policy violation", Never, "The client broke a rule that has no number of its own, or had more strikes than allowed.";
     MessageTooBig = 1009, "message_too_big", "message too big", Never, "A message is larger than `maxMessageBytes`.";
     InternalError = 1011, "internal_error", "internal error", Later, "The gateway failed; the log has the cause.";
     ServiceRestart = 1012, "service_restart", "service restart", Soon, "The gateway drains. Other gateways are ready: resume there.";
@@ -97,7 +97,6 @@ close_codes! {
     Idle = 4002, "idle", "no subscription", Soon, "The connection had no subscription for the idle limit. Come back when there is something to subscribe.";
     TokenExpired = 4003, "token_expired", "token expired", Soon, "The token expired and was not refreshed. Come back with a fresh one.";
     AuthTimeout = 4008, "auth_timeout", "authentication deadline passed", Later, "No `auth` message came before the deadline.";
-    BadRequest = 4400, "bad_request", "too many bad requests", Never, "The client sent more bad requests than allowed.";
     Unauthorized = 4401, "unauthorized", "unauthorized", Never, "The token is not valid.";
     Forbidden = 4403, "forbidden", "forbidden", Never, "The user may not connect.";
     Replaced = 4409, "replaced", "replaced by a newer connection", Never, "The user opened more connections than allowed and this one was the oldest.";

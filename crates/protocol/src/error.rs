@@ -39,7 +39,7 @@ impl ErrorCode {
     }
 
     /// Whether the error is a strike: a fault of the client's program that counts towards
-    /// [`CloseCode::BadRequest`](crate::CloseCode::BadRequest).
+    /// [`CloseCode::PolicyViolation`](crate::CloseCode::PolicyViolation).
     pub const fn is_strike(self) -> bool {
         matches!(
             self,

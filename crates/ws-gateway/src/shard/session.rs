@@ -77,7 +77,7 @@ impl Shard {
             let (code, reason) = if is_rate {
                 (CloseCode::RateLimited, CloseReason::RateLimited)
             } else {
-                (CloseCode::BadRequest, CloseReason::Policy)
+                (CloseCode::PolicyViolation, CloseReason::Policy)
             };
             self.close(slot, code, reason);
         }

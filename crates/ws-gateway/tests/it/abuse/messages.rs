@@ -118,7 +118,7 @@ async fn closes_after_too_many_strikes() {
     client.ask(1, &["signals:all"]).await;
     assert_eq!(client.error().await.code, ErrorCode::AuthRequired);
     client.send_text("nonsense").await;
-    client.closed_with(CloseCode::BadRequest).await;
+    client.closed_with(CloseCode::PolicyViolation).await;
     gateway.metric_becomes("odin_gateway_connections_closed_total{reason=\"policy\"}", 1).await;
 }
 
