@@ -42,6 +42,7 @@
 //! # }
 //! ```
 
+mod address;
 pub mod backoff;
 pub mod chain;
 mod client;

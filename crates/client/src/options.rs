@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use http::Uri;
 use odin_protocol::{Channel, ChannelError, Codec, Cursor, CursorError, Mode};
 use thiserror::Error;
 
-use crate::backoff::{Backoff, DEFAULT_BASE, DEFAULT_CAP};
+use crate::{
+    address::Address,
+    backoff::{Backoff, DEFAULT_BASE, DEFAULT_CAP},
+};
 
 /// TCP, HTTP and the first message together may take this long.
 pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -111,54 +113,6 @@ impl Options {
     }
 }
 
-/// A gateway's address, read from its URL.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Address {
-    /// Whole, for people.
-    pub(crate) url: String,
-    /// Name or number, an IPv6 number without brackets.
-    pub(crate) host: String,
-    pub(crate) port: u16,
-    /// The `Host` header.
-    pub(crate) authority: String,
-    /// Path and query.
-    pub(crate) target: String,
-}
-
-impl Address {
-    fn parse(url: &str) -> Result<Address, OptionsError> {
-        let invalid = |reason| OptionsError::Url { url: url.to_owned(), reason };
-        let uri: Uri = url.trim().parse().map_err(|_| invalid("not a url"))?;
-        match uri.scheme_str() {
-            Some("ws") => {}
-            Some("wss") => return Err(invalid("wss is not offered yet: connect through a local TLS proxy")),
-            _ => return Err(invalid("the scheme must be ws")),
-        }
-        let authority = uri.authority().ok_or_else(|| invalid("no host"))?;
-        if authority.as_str().contains('@') {
-            return Err(invalid("a user has no meaning here"));
-        }
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-        if host.is_empty() {
-            return Err(invalid("no host"));
-        }
-        let has_port = authority.as_str().rsplit_once(':').is_some_and(|(_, port)| !port.contains(']'));
-        let port = match authority.port_u16() {
-            Some(0) => return Err(invalid("port 0")),
-            Some(port) => port,
-            None if has_port => return Err(invalid("not a port number")),
-            None => 80,
-        };
-        Ok(Address {
-            url: url.trim().to_owned(),
-            host: host.to_owned(),
-            port,
-            authority: authority.as_str().to_owned(),
-            target: uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string),
-        })
-    }
-}
-
 /// A channel to subscribe to, with what goes with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subscription {
@@ -236,25 +190,6 @@ mod tests {
         assert_eq!(addresses[0].host, "127.0.0.1");
         assert_eq!(addresses[0].port, 8_080);
         assert_eq!(addresses[0].target, "/ws");
-    }
-
-    #[test]
-    fn reads_addresses() {
-        let address = Address::parse("ws://[::1]:9000/a/b?c=d").expect("valid");
-        assert_eq!((address.host.as_str(), address.port), ("::1", 9_000));
-        assert_eq!((address.authority.as_str(), address.target.as_str()), ("[::1]:9000", "/a/b?c=d"));
-        let address = Address::parse("ws://gateway.example").expect("valid");
-        assert_eq!((address.host.as_str(), address.port, address.target.as_str()), ("gateway.example", 80, "/"));
-        assert_eq!(Address::parse("ws://[::1]").expect("valid").port, 80);
-    }
-
-    #[test]
-    fn says_what_is_wrong_with_an_address() {
-        for url in ["", "127.0.0.1:8080", "http://a/ws", "wss://a/ws", "ws://", "ws://a:0/", "ws://a:x/", "ws://u:p@a/"]
-        {
-            let refused = Address::parse(url).expect_err(url);
-            assert!(refused.to_string().contains("invalid gateway url"), "{refused}");
-        }
     }
 
     #[test]

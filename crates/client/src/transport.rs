@@ -18,7 +18,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{options::Address, parting::Parting, text::printable};
+use crate::{address::Address, parting::Parting, text::printable};
 
 /// RFC 6455, section 1.3.
 const ACCEPT_GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
