@@ -8,6 +8,7 @@ use thiserror::Error;
 use crate::{
     address::Address,
     backoff::{Backoff, DEFAULT_BASE, DEFAULT_CAP},
+    token::TokenSource,
 };
 
 /// TCP, HTTP and the first message together may take this long.
@@ -22,6 +23,8 @@ pub const DEFAULT_MAX_MESSAGE_BYTES: usize = 1024 * 1024;
 pub const DEFAULT_EVENT_QUEUE: usize = 1_024;
 /// A write that takes longer means that the connection is dead.
 pub const DEFAULT_WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A source of tokens that takes longer has failed.
+pub const DEFAULT_TOKEN_TIMEOUT: Duration = Duration::from_secs(30);
 /// Fastest pace of pings: a gateway answers ten in a second.
 const MIN_PING_INTERVAL: Duration = Duration::from_millis(200);
 
@@ -33,7 +36,7 @@ pub struct Options {
     pub urls: Vec<String>,
     /// How messages are written.
     pub codec: Codec,
-    /// Limit for TCP, HTTP and the gateway's first message together; more than zero.
+    /// Limit for TCP, TLS, HTTP and the gateway's first message together, and for the answer to a token; more than zero.
     pub connect_timeout: Duration,
     /// Waits between tries to connect.
     pub backoff: Backoff,
@@ -50,6 +53,11 @@ pub struct Options {
     pub event_queue: usize,
     /// A write that takes longer than this ends the connection; more than zero.
     pub write_timeout: Duration,
+    /// Where tokens come from: the client signs in before it asks for anything, and refreshes in time. `None`: it
+    /// does not sign in.
+    pub token: Option<TokenSource>,
+    /// A source of tokens that takes longer than this has failed; more than zero.
+    pub token_timeout: Duration,
 }
 
 impl Default for Options {
@@ -65,6 +73,8 @@ impl Default for Options {
             max_message_bytes: DEFAULT_MAX_MESSAGE_BYTES,
             event_queue: DEFAULT_EVENT_QUEUE,
             write_timeout: DEFAULT_WRITE_TIMEOUT,
+            token: None,
+            token_timeout: DEFAULT_TOKEN_TIMEOUT,
         }
     }
 }
@@ -102,6 +112,7 @@ impl Options {
         };
         bound(!self.connect_timeout.is_zero(), "connect timeout", "more than 0 s")?;
         bound(!self.write_timeout.is_zero(), "write timeout", "more than 0 s")?;
+        bound(!self.token_timeout.is_zero(), "token timeout", "more than 0 s")?;
         bound(self.event_queue > 0, "event queue", "at least 1 event")?;
         bound(self.max_message_bytes > 262_144, "largest message", "more than 262144 bytes")?;
         let pace = self.ping_interval.unwrap_or(DEFAULT_PING_INTERVAL);

@@ -4,6 +4,7 @@
 //! It does no I/O and looks at no clock: time, messages and ends of connections are given to it, and it gives back
 //! messages, events and plans. The task in `task.rs` carries them out.
 
+mod auth;
 mod link;
 mod receive;
 mod wanted;
@@ -11,7 +12,7 @@ mod wanted;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use odin_protocol::{Channel, ClientMessage, Reconnect, RequestId};
+use odin_protocol::{Channel, ClientMessage, CloseCode, Reconnect, RequestId, Secret};
 use rand::{SeedableRng, rngs::StdRng};
 use tokio::time::Instant;
 
@@ -22,7 +23,9 @@ use crate::{
     options::{Options, Subscription},
     parting::{Parting, Plan},
     stats::Stats,
+    token::TokenError,
 };
+use auth::{Auth, Setback, Then};
 use link::{Due, Link};
 use wanted::Wanted;
 
@@ -47,8 +50,9 @@ pub(crate) struct Session {
     phase: Phase,
     /// Partings since a connection was last stable.
     attempt: u32,
-    /// Tries in a row without a hello.
+    /// Tries in a row without a connection that could be used.
     fruitless: u32,
+    auth: Auth,
     wanted: Wanted,
     /// Unsubscribed, and the gateway has not answered.
     leaving: Vec<Channel>,
@@ -72,6 +76,7 @@ impl Session {
             phase: Phase::Away,
             attempt: 0,
             fruitless: 0,
+            auth: Auth::new(options.token.is_some(), options.connect_timeout, options.backoff),
             wanted: Wanted::new(options.backoff),
             leaving: Vec::new(),
             outgoing: VecDeque::new(),
@@ -134,13 +139,58 @@ impl Session {
         self.phase = Phase::Greeting;
     }
 
-    /// The next message to send.
-    pub(crate) fn outgoing(&mut self) -> Option<ClientMessage> {
+    /// Whether the source of tokens is to be asked, and [`Session::token`] to be told.
+    pub(crate) fn wants_token(&self) -> bool {
+        self.auth.wants_token()
+    }
+
+    /// What the source of tokens said. Gives the reason to leave, if there is one now.
+    pub(crate) fn token(
+        &mut self,
+        now: Instant,
+        token: Result<Secret, TokenError>,
+        events: &mut VecDeque<Event>,
+    ) -> Option<Parting> {
+        let setback = self.auth.given(now, token, &mut self.random);
+        self.set_back(setback, events)
+    }
+
+    /// Tells the application of a try to sign in that failed, or gives the reason to leave.
+    fn set_back(&mut self, setback: Option<Setback>, events: &mut VecDeque<Event>) -> Option<Parting> {
+        let Setback { why, then } = setback?;
+        let is_refresh = self.auth.is_signed_in();
+        let retry_after = match then {
+            Then::Leave => return Some(Parting::NotSignedIn(why)),
+            Then::AskAnew => Some(Duration::ZERO),
+            Then::Retry(wait) => {
+                self.fruitless += u32::from(!is_refresh);
+                if !is_refresh && self.has_given_up() {
+                    return Some(Parting::NotSignedIn(why));
+                }
+                Some(wait)
+            }
+            Then::Expire => None,
+        };
+        events.push_back(Event::AuthFailed { why, retry_after, is_refresh });
+        None
+    }
+
+    fn has_given_up(&self) -> bool {
+        self.max_attempts.is_some_and(|max| self.fruitless >= max)
+    }
+
+    /// The next message to send. A token goes before everything else, and nothing that needs it goes before the gateway
+    /// has accepted it.
+    pub(crate) fn outgoing(&mut self, now: Instant) -> Option<ClientMessage> {
         let Phase::Live(link) = &self.phase else { return None };
+        if self.auth.has_message() {
+            self.next_id += 1;
+            return self.auth.message(now, self.next_id);
+        }
         if let Some(message) = self.outgoing.pop_front() {
             return Some(message);
         }
-        if !self.wanted.has_due() {
+        if !self.auth.is_open() || !self.wanted.has_due() {
             return None;
         }
         self.next_id += 1;
@@ -158,13 +208,16 @@ impl Session {
     /// When [`Session::tick`] has something to do. The wait for the hello is the task's.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let Phase::Live(link) = &self.phase else { return None };
-        let deadline = link.deadline();
-        Some(self.wanted.deadline().map_or(deadline, |wish| wish.min(deadline)))
+        let others = [self.wanted.deadline(), self.auth.deadline()];
+        Some(others.into_iter().flatten().fold(link.deadline(), Instant::min))
     }
 
     /// Time has passed. Gives the reason to leave, if there is one now.
-    pub(crate) fn tick(&mut self, now: Instant) -> Option<Parting> {
+    pub(crate) fn tick(&mut self, now: Instant, events: &mut VecDeque<Event>) -> Option<Parting> {
         self.wanted.tick(now);
+        if let Some(why) = self.tick_auth(now, events) {
+            return Some(why);
+        }
         let Phase::Live(link) = &mut self.phase else { return None };
         match link.due(now) {
             Due::Nothing => None,
@@ -178,12 +231,28 @@ impl Session {
         }
     }
 
+    /// The part of [`Session::tick`] that does not depend on what was heard: a token must be refreshed in time even
+    /// while nothing is read.
+    pub(crate) fn tick_auth(&mut self, now: Instant, events: &mut VecDeque<Event>) -> Option<Parting> {
+        if !self.is_live() {
+            return None;
+        }
+        let setback = self.auth.tick(now, &mut self.random);
+        self.set_back(setback, events)
+    }
+
     /// There is no connection any more, or there was none to be had.
     pub(crate) fn parted(&mut self, now: Instant, why: Parting, events: &mut VecDeque<Event>) -> Plan {
         let lived = match &self.phase {
-            Phase::Live(link) => Some(link.age(now)),
-            Phase::Away | Phase::Greeting => None,
+            Phase::Live(link) if self.auth.is_open() => Some(link.age(now)),
+            _ => None,
         };
+        let is_unauthorized = why.close_code() == Some(CloseCode::Unauthorized.code());
+        let reconnect = match why.reconnect() {
+            _ if is_unauthorized && self.auth.unauthorized() => Reconnect::Soon,
+            reconnect => reconnect,
+        };
+        self.auth.away();
         self.phase = Phase::Away;
         self.outgoing.clear();
         self.cursors.disconnect();
@@ -200,8 +269,8 @@ impl Session {
             }
             Some(_) => {}
         }
-        let has_given_up = self.max_attempts.is_some_and(|max| self.fruitless >= max);
-        match why.reconnect() {
+        let has_given_up = self.has_given_up();
+        match reconnect {
             Reconnect::Never => return Self::end(why, events),
             _ if has_given_up => return Self::end(why, events),
             Reconnect::Later => self.backoff.be_patient(),

@@ -10,7 +10,7 @@ use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use odin_protocol::{Channel, Codec};
+use odin_protocol::{Channel, Codec, Secret};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -22,6 +22,7 @@ use crate::{
     parting::{Parting, Plan},
     state::Session,
     stats::Stats,
+    token::{TokenError, TokenSource},
     transport::{self, Reader, Writer},
 };
 
@@ -43,6 +44,8 @@ pub(crate) struct Task {
     max_message_bytes: usize,
     connect_timeout: Duration,
     write_timeout: Duration,
+    tokens: Option<TokenSource>,
+    token_timeout: Duration,
     session: Session,
     commands: mpsc::Receiver<Command>,
     /// All handles are gone: no command comes any more.
@@ -80,6 +83,8 @@ impl Task {
             max_message_bytes: options.max_message_bytes,
             connect_timeout: options.connect_timeout,
             write_timeout: options.write_timeout,
+            tokens: options.token.clone(),
+            token_timeout: options.token_timeout,
             session: Session::new(options, rand::random()),
             commands: ends.commands,
             is_alone: false,
@@ -97,7 +102,7 @@ impl Task {
             if !self.pause(after).await {
                 break Parting::Asked;
             }
-            let why = match self.dial().await {
+            let why = match self.meet().await {
                 None => break Parting::Asked,
                 Some(Err(why)) => why,
                 Some(Ok((reader, writer))) => self.converse(reader, writer).await,
@@ -147,6 +152,25 @@ impl Task {
             }
         }
         true
+    }
+
+    /// A token, if one is needed, and then a connection: a gateway does not wait long for either. `None` if the
+    /// application wants no more.
+    async fn meet(&mut self) -> Option<Result<(Reader, Writer), Parting>> {
+        if self.session.wants_token() {
+            let mut token = pin!(ask(self.tokens.clone(), self.token_timeout));
+            let token = loop {
+                match self.turn(token.as_mut()).await {
+                    Turn::Done(token) => break token,
+                    Turn::Other => {}
+                    Turn::End => return None,
+                }
+            };
+            if let Some(why) = self.session.token(Instant::now(), token, &mut self.waiting) {
+                return Some(Err(why));
+            }
+        }
+        self.dial().await
     }
 
     /// A connection whose gateway has still to say hello; `None` if the application wants no more.
@@ -228,6 +252,13 @@ impl Task {
     fn publish_stats(&self) {
         *self.stats.lock().unwrap_or_else(PoisonError::into_inner) = *self.session.stats();
     }
+}
+
+/// What the source of tokens says within the limit.
+async fn ask(source: Option<TokenSource>, limit: Duration) -> Result<Secret, TokenError> {
+    let Some(source) = source else { return Err(TokenError::new("no source of tokens")) };
+    let late = |_| TokenError::new(format_args!("no answer of its source within {limit:?}"));
+    timeout(limit, source.token()).await.map_err(late)?
 }
 
 /// The application has dropped its events.

@@ -1,15 +1,16 @@
 //! One connection from its first frame to its last.
 
 use std::pin::{Pin, pin};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::{Stream, StreamExt};
-use odin_protocol::{CloseCode, ServerMessage};
+use odin_protocol::{CloseCode, Secret, ServerMessage};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
-use super::{Task, Turn};
+use super::{Task, Turn, ask};
 use crate::{
     parting::Parting,
+    token::TokenError,
     transport::{Reader, Received, Writer},
 };
 
@@ -26,6 +27,8 @@ impl Task {
         let limit = self.connect_timeout;
         let greeting_by = Instant::now() + limit;
         let mut alarm = pin!(sleep_until(greeting_by));
+        // dropped with the connection: the next one asks anew
+        let mut asking = None;
         let why = loop {
             if let Err(why) = self.speak(&mut writer).await {
                 break why;
@@ -33,17 +36,25 @@ impl Task {
             self.publish_stats();
             set_alarm(alarm.as_mut(), self.session.deadline());
 
+            if self.session.wants_token() && asking.is_none() {
+                asking = Some(Box::pin(ask(self.tokens.clone(), self.token_timeout)));
+            }
             let is_blocked = !self.waiting.is_empty();
             let turn = {
-                let next = pin!(next(incoming.as_mut(), alarm.as_mut(), is_blocked));
+                let next = pin!(next(incoming.as_mut(), alarm.as_mut(), &mut asking, is_blocked));
                 self.turn(next).await
             };
             let happened = match turn {
                 Turn::Done(happened) => happened,
                 Turn::Other => {
+                    let now = Instant::now();
                     if is_blocked && self.waiting.is_empty() {
                         // nobody listened meanwhile: silence proves nothing
-                        self.session.heard(Instant::now());
+                        self.session.heard(now);
+                    }
+                    // a slow application is no reason to let a token expire
+                    if let Some(why) = self.session.tick_auth(now, &mut self.waiting) {
+                        break why;
                     }
                     continue;
                 }
@@ -56,14 +67,24 @@ impl Task {
                     if let Err(why) = self.listen(received, now, &mut writer).await {
                         break why;
                     }
+                    // nor are frames that come without a pause
+                    if let Some(why) = self.session.tick_auth(now, &mut self.waiting) {
+                        break why;
+                    }
                     self.deliver();
+                }
+                Happened::Token(token) => {
+                    asking = None;
+                    if let Some(why) = self.session.token(now, token, &mut self.waiting) {
+                        break why;
+                    }
                 }
                 Happened::Failed(why) => break why,
                 Happened::Alarm => {
                     if !self.session.is_live() && now >= greeting_by {
                         break Parting::Timeout { limit };
                     }
-                    if let Some(why) = self.session.tick(now) {
+                    if let Some(why) = self.session.tick(now, &mut self.waiting) {
                         break why;
                     }
                     let deadline = self.session.deadline().unwrap_or(now + NEVER);
@@ -77,7 +98,7 @@ impl Task {
 
     /// Sends everything there is to send.
     async fn speak(&mut self, writer: &mut Writer) -> Result<(), Parting> {
-        while let Some(message) = self.session.outgoing() {
+        while let Some(message) = self.session.outgoing(Instant::now()) {
             writer.message(message.encode(self.codec), self.write_timeout).await?;
         }
         Ok(())
@@ -89,8 +110,10 @@ impl Task {
                 self.session.stats_mut().bytes += bytes.len() as u64;
                 let message = ServerMessage::decode(self.codec, &bytes)
                     .map_err(|error| Parting::Protocol { cause: error.to_string() })?;
-                self.session.receive(now, message, &mut self.waiting);
-                Ok(())
+                match self.session.receive(now, wall_ms(), message, &mut self.waiting) {
+                    Some(why) => Err(why),
+                    None => Ok(()),
+                }
             }
             Received::Ping(payload) => writer.pong(payload, self.write_timeout).await,
             Received::Life => Ok(()),
@@ -114,6 +137,7 @@ impl Task {
             }
             Parting::Protocol { .. } => (CloseCode::ProtocolError, false),
             Parting::Drained | Parting::Silent { .. } => (CloseCode::GoingAway, false),
+            Parting::NotSignedIn(_) => (CloseCode::Normal, false),
             _ => return,
         };
         if writer.close(code.code(), CLOSE_TIMEOUT).await.is_err() || !waits {
@@ -133,21 +157,33 @@ impl Task {
 /// What a conversation waits for.
 enum Happened {
     Received(Received),
+    Token(Result<Secret, TokenError>),
     Failed(Parting),
     Alarm,
 }
 
-/// The next frame or moment; neither while events wait for the application.
-async fn next(
+/// The next frame, token or moment; only a token while events wait for the application.
+async fn next<T>(
     mut incoming: Pin<&mut impl Stream<Item = Result<Received, Parting>>>,
     alarm: Pin<&mut Sleep>,
+    asking: &mut Option<Pin<Box<T>>>,
     is_blocked: bool,
-) -> Happened {
+) -> Happened
+where
+    T: Future<Output = Result<Secret, TokenError>>,
+{
+    let token = async {
+        match asking {
+            Some(asking) => asking.await,
+            None => std::future::pending().await,
+        }
+    };
     if is_blocked {
-        return std::future::pending().await;
+        return Happened::Token(token.await);
     }
     tokio::select! {
         biased;
+        token = token => Happened::Token(token),
         received = incoming.next() => match received {
             Some(Ok(received)) => Happened::Received(received),
             Some(Err(why)) => Happened::Failed(why),
@@ -155,6 +191,12 @@ async fn next(
         },
         () = alarm => Happened::Alarm,
     }
+}
+
+/// The time of day, in milliseconds since 1970.
+fn wall_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Sets the alarm forward only: an alarm that goes off early costs less than setting it for every frame.

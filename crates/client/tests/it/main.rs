@@ -2,12 +2,14 @@
 //!
 //! | file | against |
 //! |---|---|
+//! | `auth.rs` | a scripted server: signing in, refreshing, refusals |
 //! | `connection.rs` | a scripted server: handshakes, close codes, heartbeats, back-pressure |
 //! | `resume.rs` | a scripted server: cursors, overlaps, broken promises |
 //! | `terminal.rs` | the `odin` program and a scripted server |
 //! | `gateway.rs` | a real gateway and a real nats-server |
 //! | `rolling.rs` | real gateways that are killed and drained under load |
 
+mod auth;
 mod connection;
 mod gateway;
 mod resume;

@@ -274,3 +274,22 @@ impl Peer {
         String::from_utf8(ClientMessage::Subscribe { id, channels, since }.encode(Codec::Json)).expect("JSON")
     }
 }
+
+/// A file of its own, removed at the end.
+pub(crate) struct Place(std::path::PathBuf);
+
+impl Place {
+    pub(crate) fn new(name: &str) -> Place {
+        Place(std::env::temp_dir().join(format!("odin-it-{name}-{}", std::process::id())))
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        self.0.to_str().expect("UTF-8")
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
