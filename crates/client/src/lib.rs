@@ -11,6 +11,7 @@
 //!   reached once it has taken the event; [`Subscription::with_since`] begins there.
 //! - **It signs in.** With a [`TokenSource`] it asks for nothing before the gateway has accepted a token, takes a fresh
 //!   one for every connection, and refreshes it in time without touching the subscriptions. It keeps no token.
+//! - **It publishes.** [`Client::publish`] sends a value once and gives its sequence, or says that nobody knows.
 //! - **It is bounded.** Events wait in a queue of fixed size; when it is full the socket is not read. At most
 //!   [`cursor_map::MAX_CHAINS`] chains are kept.
 //!
@@ -54,6 +55,7 @@ mod event;
 mod freshness;
 pub mod options;
 mod parting;
+mod publish;
 mod state;
 mod stats;
 mod task;
@@ -67,6 +69,7 @@ pub use event::{Connected, Event, Gap, Refusal};
 pub use freshness::{Freshness, Staleness};
 pub use options::{Options, OptionsError, Subscription, SubscriptionError};
 pub use parting::{AuthFailure, Parting};
+pub use publish::{MAX_PUBLISHES, PUBLISH_TIMEOUT, PublishError, Published};
 pub use stats::Stats;
 pub use text::printable;
 pub use token::{MAX_TOKEN_BYTES, TokenError, TokenSource};

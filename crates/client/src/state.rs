@@ -6,13 +6,14 @@
 
 mod auth;
 mod link;
+mod publishes;
 mod receive;
 mod wanted;
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use odin_protocol::{Channel, ClientMessage, CloseCode, Reconnect, RequestId, Secret};
+use odin_protocol::{Channel, ClientMessage, CloseCode, Codec, Reconnect, RequestId, Secret};
 use rand::{SeedableRng, rngs::StdRng};
 use tokio::time::Instant;
 
@@ -22,11 +23,13 @@ use crate::{
     event::Event,
     options::{Options, Subscription},
     parting::{Parting, Plan},
+    publish::Publish,
     stats::Stats,
     token::TokenError,
 };
 use auth::{Auth, Setback, Then};
 use link::{Due, Link};
+use publishes::Publishes;
 use wanted::Wanted;
 
 #[derive(Debug)]
@@ -40,6 +43,7 @@ enum Phase {
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Session {
+    codec: Codec,
     urls: Vec<String>,
     url: usize,
     ping_interval: Option<Duration>,
@@ -54,6 +58,7 @@ pub(crate) struct Session {
     fruitless: u32,
     auth: Auth,
     wanted: Wanted,
+    publishes: Publishes,
     /// Unsubscribed, and the gateway has not answered.
     leaving: Vec<Channel>,
     outgoing: VecDeque<ClientMessage>,
@@ -66,6 +71,7 @@ impl Session {
     /// `options` have been checked; `seed` decides about every random wait.
     pub(crate) fn new(options: &Options, seed: u64) -> Self {
         Session {
+            codec: options.codec,
             urls: options.urls.clone(),
             url: 0,
             ping_interval: options.ping_interval,
@@ -78,6 +84,7 @@ impl Session {
             fruitless: 0,
             auth: Auth::new(options.token.is_some(), options.connect_timeout, options.backoff),
             wanted: Wanted::new(options.backoff),
+            publishes: Publishes::default(),
             leaving: Vec::new(),
             outgoing: VecDeque::new(),
             cursors: CursorMap::default(),
@@ -101,7 +108,12 @@ impl Session {
 
     /// Whether there is anything to connect for after [`Plan::Sleep`].
     pub(crate) fn is_wanting(&self) -> bool {
-        !self.wanted.is_empty()
+        !self.wanted.is_empty() || !self.publishes.is_empty()
+    }
+
+    /// Publishes as soon as the gateway takes it.
+    pub(crate) fn publish(&mut self, publish: Publish) {
+        self.publishes.add(publish);
     }
 
     pub(crate) fn subscribe(&mut self, subscription: Subscription) {
@@ -190,12 +202,22 @@ impl Session {
         if let Some(message) = self.outgoing.pop_front() {
             return Some(message);
         }
-        if !self.auth.is_open() || !self.wanted.has_due() {
+        if !self.auth.is_open() {
+            return None;
+        }
+        if self.wanted.has_due() {
+            self.next_id += 1;
+            let cursors = &self.cursors;
+            let position = |channel: &Channel| cursors.since(channel);
+            if let request @ Some(_) = self.wanted.request(self.next_id, link.max_request_bytes, position) {
+                return request;
+            }
+        }
+        if !self.publishes.has_message(now) {
             return None;
         }
         self.next_id += 1;
-        let cursors = &self.cursors;
-        self.wanted.request(self.next_id, link.max_request_bytes, |channel| cursors.since(channel))
+        self.publishes.message(now, self.next_id, self.codec, link.max_message_bytes)
     }
 
     /// A frame of any kind came.
@@ -208,14 +230,13 @@ impl Session {
     /// When [`Session::tick`] has something to do. The wait for the hello is the task's.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let Phase::Live(link) = &self.phase else { return None };
-        let others = [self.wanted.deadline(), self.auth.deadline()];
+        let others = [self.wanted.deadline(), self.auth.deadline(), self.publishes.deadline()];
         Some(others.into_iter().flatten().fold(link.deadline(), Instant::min))
     }
 
     /// Time has passed. Gives the reason to leave, if there is one now.
     pub(crate) fn tick(&mut self, now: Instant, events: &mut VecDeque<Event>) -> Option<Parting> {
-        self.wanted.tick(now);
-        if let Some(why) = self.tick_auth(now, events) {
+        if let Some(why) = self.tick_requests(now, events) {
             return Some(why);
         }
         let Phase::Live(link) = &mut self.phase else { return None };
@@ -232,11 +253,13 @@ impl Session {
     }
 
     /// The part of [`Session::tick`] that does not depend on what was heard: a token must be refreshed in time even
-    /// while nothing is read.
-    pub(crate) fn tick_auth(&mut self, now: Instant, events: &mut VecDeque<Event>) -> Option<Parting> {
+    /// while nothing is read, or while something always is.
+    pub(crate) fn tick_requests(&mut self, now: Instant, events: &mut VecDeque<Event>) -> Option<Parting> {
         if !self.is_live() {
             return None;
         }
+        self.wanted.tick(now);
+        self.publishes.tick(now);
         let setback = self.auth.tick(now, &mut self.random);
         self.set_back(setback, events)
     }
@@ -256,6 +279,7 @@ impl Session {
         self.phase = Phase::Away;
         self.outgoing.clear();
         self.cursors.disconnect();
+        self.publishes.disconnect();
         self.stats.partings += 1;
         self.url = (self.url + 1) % self.urls.len();
         for channel in self.leaving.drain(..) {
@@ -274,7 +298,7 @@ impl Session {
             Reconnect::Never => return Self::end(why, events),
             _ if has_given_up => return Self::end(why, events),
             Reconnect::Later => self.backoff.be_patient(),
-            Reconnect::Soon if why.is_idle() && self.wanted.is_empty() => {
+            Reconnect::Soon if why.is_idle() && !self.is_wanting() => {
                 events.push_back(Event::Idle);
                 return Plan::Sleep;
             }

@@ -20,6 +20,7 @@ use crate::{
     event::Event,
     options::{Options, Subscription},
     parting::{Parting, Plan},
+    publish::Publish,
     state::Session,
     stats::Stats,
     token::{TokenError, TokenSource},
@@ -35,6 +36,7 @@ const MAX_WAITING_EVENTS: usize = 64;
 pub(crate) enum Command {
     Subscribe(Vec<Subscription>),
     Unsubscribe(Vec<Channel>),
+    Publish(Publish),
 }
 
 /// See the module.
@@ -222,6 +224,7 @@ impl Task {
                     self.session.unsubscribe(channel, &mut self.waiting);
                 }
             }
+            Some(Command::Publish(publish)) => self.session.publish(publish),
             None => self.is_alone = true,
         }
     }

@@ -13,6 +13,7 @@ use crate::{
     cursor_map::Judgement,
     event::{Connected, Event, Gap, Refusal},
     parting::Parting,
+    publish::Published,
     text::printable,
 };
 
@@ -71,6 +72,10 @@ impl Session {
                 }
             }
             ServerMessage::Pong { id: Some(RequestId::Number(id)), .. } => self.pong(now, id, events),
+            ServerMessage::Published { id, channel, seq, epoch } => {
+                let is_ours = self.publishes.published(id.as_ref(), Published { channel, seq, epoch });
+                self.stats.published += u64::from(is_ours);
+            }
             ServerMessage::Error(error) => return self.refused(now, error, events),
             _ => self.stats.unknown += 1,
         }
@@ -210,6 +215,9 @@ impl Session {
             && let setback @ Some(_) = self.auth.refused(now, id, &error, &mut self.random)
         {
             return self.set_back(setback, events);
+        }
+        if id.is_some_and(|id| self.publishes.refused(now, id, &error)) {
+            return None;
         }
         let may_retry = error.code.retry();
         let at_least = Duration::from_millis(error.retry_after_ms.unwrap_or_default());

@@ -4,6 +4,7 @@ use super::*;
 use crate::event::Refusal;
 
 mod auth;
+mod publish;
 mod resume;
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -53,7 +53,7 @@ impl Task {
                         self.session.heard(now);
                     }
                     // a slow application is no reason to let a token expire
-                    if let Some(why) = self.session.tick_auth(now, &mut self.waiting) {
+                    if let Some(why) = self.session.tick_requests(now, &mut self.waiting) {
                         break why;
                     }
                     continue;
@@ -68,7 +68,7 @@ impl Task {
                         break why;
                     }
                     // nor are frames that come without a pause
-                    if let Some(why) = self.session.tick_auth(now, &mut self.waiting) {
+                    if let Some(why) = self.session.tick_requests(now, &mut self.waiting) {
                         break why;
                     }
                     self.deliver();

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `auth.rs` | a scripted server: signing in, refreshing, refusals |
 //! | `connection.rs` | a scripted server: handshakes, close codes, heartbeats, back-pressure |
+//! | `publish.rs` | a scripted server: publications and what becomes of them |
 //! | `resume.rs` | a scripted server: cursors, overlaps, broken promises |
 //! | `terminal.rs` | the `odin` program and a scripted server |
 //! | `gateway.rs` | a real gateway and a real nats-server |
@@ -12,6 +13,7 @@
 mod auth;
 mod connection;
 mod gateway;
+mod publish;
 mod resume;
 mod rolling;
 mod support;
