@@ -68,6 +68,9 @@ impl Client {
     /// Outside a tokio runtime.
     pub fn connect(options: Options) -> Result<(Client, Events), OptionsError> {
         let addresses = options.check()?;
+        for address in addresses.iter().filter(|address| options.token.is_some() && address.is_exposed()) {
+            tracing::warn!(host = address.host, "tokens travel without encryption");
+        }
         let (commands, commands_end) = mpsc::channel(COMMAND_QUEUE);
         let (events_end, queue) = mpsc::channel(options.event_queue);
         let stop = CancellationToken::new();

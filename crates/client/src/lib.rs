@@ -22,7 +22,7 @@
 //! | module | one thing |
 //! |---|---|
 //! | [`Client`], [`Events`] | the application's ends |
-//! | `task`, `transport` | the connection: one task, one socket |
+//! | `task`, `transport`, `tls` | the connection: one task, one socket |
 //! | `state` | what to do when: a state machine without I/O and clock |
 //! | [`TokenSource`] | where tokens come from |
 //! | [`Freshness`] | what is stale |
@@ -60,6 +60,8 @@ mod state;
 mod stats;
 mod task;
 mod text;
+#[cfg_attr(not(feature = "tls"), path = "tls/absent.rs")]
+mod tls;
 mod token;
 mod transport;
 

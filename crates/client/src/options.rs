@@ -1,5 +1,6 @@
 //! What a client is told at its start, and what it makes of it: nothing is checked twice later.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use odin_protocol::{Channel, ChannelError, Codec, Cursor, CursorError, Mode};
@@ -8,6 +9,7 @@ use thiserror::Error;
 use crate::{
     address::Address,
     backoff::{Backoff, DEFAULT_BASE, DEFAULT_CAP},
+    tls::Trust,
     token::TokenSource,
 };
 
@@ -31,7 +33,7 @@ const MIN_PING_INTERVAL: Duration = Duration::from_millis(200);
 /// How to connect. `Default` connects to `ws://127.0.0.1:8080/ws`.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Gateways, `ws://host[:port][/path]`; at least one. After a connection is lost or refused the next one of
+    /// Gateways, `ws://host[:port][/path]` or `wss://…`; at least one. After a connection is lost or refused the next one of
     /// them is tried, after the last one the first again.
     pub urls: Vec<String>,
     /// How messages are written.
@@ -58,6 +60,9 @@ pub struct Options {
     pub token: Option<TokenSource>,
     /// A source of tokens that takes longer than this has failed; more than zero.
     pub token_timeout: Duration,
+    /// PEM file with the certificates of the authorities to trust for `wss`, and no others; read once, at the start.
+    /// `None`: those that the system trusts.
+    pub tls_ca: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -75,6 +80,7 @@ impl Default for Options {
             write_timeout: DEFAULT_WRITE_TIMEOUT,
             token: None,
             token_timeout: DEFAULT_TOKEN_TIMEOUT,
+            tls_ca: None,
         }
     }
 }
@@ -94,6 +100,12 @@ pub enum OptionsError {
         /// Why not.
         reason: &'static str,
     },
+    /// `wss` is asked for and cannot be had.
+    #[error("cannot use tls: {cause}")]
+    Tls {
+        /// Why not.
+        cause: String,
+    },
     /// A figure outside its bounds.
     #[error("{name} must be {bounds}")]
     OutOfBounds {
@@ -105,7 +117,7 @@ pub enum OptionsError {
 }
 
 impl Options {
-    /// Checks the figures and reads the addresses.
+    /// Checks the figures, reads the addresses, and the certificates to trust if they are needed.
     pub(crate) fn check(&self) -> Result<Vec<Address>, OptionsError> {
         let bound = |holds: bool, name, bounds| {
             if holds { Ok(()) } else { Err(OptionsError::OutOfBounds { name, bounds }) }
@@ -120,7 +132,16 @@ impl Options {
         if self.urls.is_empty() {
             return Err(OptionsError::NoUrl);
         }
-        self.urls.iter().map(|url| Address::parse(url)).collect()
+        let mut addresses: Vec<Address> = self.urls.iter().map(|url| Address::parse(url)).collect::<Result<_, _>>()?;
+        if addresses.iter().any(|address| address.is_secure) {
+            let trust = Trust::load(self.tls_ca.as_deref())?;
+            for (address, url) in addresses.iter_mut().zip(&self.urls).filter(|(address, _)| address.is_secure) {
+                let reason = "no certificate can have such a name";
+                let tls = trust.for_host(&address.host).ok_or(OptionsError::Url { url: url.clone(), reason })?;
+                address.tls = Some(tls);
+            }
+        }
+        Ok(addresses)
     }
 }
 
@@ -214,7 +235,8 @@ mod tests {
         ] {
             assert!(options.check().expect_err(name).to_string().starts_with(name));
         }
-        assert_eq!(Options { urls: vec![], ..defaults() }.check(), Err(OptionsError::NoUrl));
+        let nowhere = Options { urls: vec![], ..defaults() };
+        assert_eq!(nowhere.check().expect_err("no url"), OptionsError::NoUrl);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! | `publish.rs` | a scripted server: publications and what becomes of them |
 //! | `resume.rs` | a scripted server: cursors, overlaps, broken promises |
 //! | `terminal.rs` | the `odin` program and a scripted server |
+//! | `tls.rs` | the same server behind TLS |
 //! | `gateway.rs` | a real gateway and a real nats-server |
 //! | `rolling.rs` | real gateways that are killed and drained under load |
 
@@ -19,3 +20,5 @@ mod rolling;
 mod support;
 #[cfg(feature = "terminal")]
 mod terminal;
+#[cfg(feature = "tls")]
+mod tls;
