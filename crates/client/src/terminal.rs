@@ -3,6 +3,7 @@
 mod args;
 mod board;
 mod exit;
+mod identity;
 mod meter;
 mod note;
 mod positions;

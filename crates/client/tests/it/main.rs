@@ -6,6 +6,7 @@
 //! | `connection.rs` | a scripted server: handshakes, close codes, heartbeats, back-pressure |
 //! | `publish.rs` | a scripted server: publications and what becomes of them |
 //! | `resume.rs` | a scripted server: cursors, overlaps, broken promises |
+//! | `sign_in.rs` | the `odin` program, tokens and TLS, and a scripted server |
 //! | `terminal.rs` | the `odin` program and a scripted server |
 //! | `tls.rs` | the same server behind TLS |
 //! | `gateway.rs` | a real gateway and a real nats-server |
@@ -17,6 +18,8 @@ mod gateway;
 mod publish;
 mod resume;
 mod rolling;
+#[cfg(feature = "terminal")]
+mod sign_in;
 mod support;
 #[cfg(feature = "terminal")]
 mod terminal;

@@ -11,12 +11,15 @@ use crate::support::{Heard, Manners, Peer, Place, Server, soon};
 /// The program with these arguments, nothing inherited that would change what it does.
 pub(crate) fn odin(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_odin"));
-    command.args(args).env_remove("ODIN_URL").env_remove("ODIN_NATS_URL").env_remove("NO_COLOR");
+    command.args(args).env_remove("NO_COLOR");
+    for name in ["ODIN_URL", "ODIN_NATS_URL", "ODIN_TOKEN", "ODIN_TOKEN_FILE", "ODIN_TLS_CA"] {
+        command.env_remove(name);
+    }
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     command
 }
 
-fn start(args: &[&str]) -> Child {
+pub(crate) fn start(args: &[&str]) -> Child {
     odin(args).spawn().expect("the program starts")
 }
 
@@ -24,11 +27,11 @@ pub(crate) async fn end(child: Child) -> Output {
     soon("the end of the program", child.wait_with_output()).await.expect("an outcome")
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).expect("UTF-8")
 }
 
-async fn three_updates(server: &mut Server) -> Peer {
+pub(crate) async fn three_updates(server: &mut Server) -> Peer {
     let mut peer = server.greet().await;
     peer.confirm(false).await;
     for seq in 1..=3 {
