@@ -3,6 +3,7 @@
 mod gateway;
 mod publish;
 mod sign_in;
+mod token;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use clap_complete::Shell;
 use super::exit;
 pub(crate) use gateway::{CodecArg, Gateway, Link};
 pub(crate) use publish::Publish;
+pub(crate) use token::{Claims, Key, Life, Moment, Token, TokenCommand};
 
 /// Watch, print and publish odin's live data.
 #[derive(Debug, Parser)]
@@ -44,6 +46,10 @@ pub(crate) enum Command {
     /// where the gateway allows it.
     #[command(after_help = exit::TABLE)]
     Publish(Publish),
+    /// Make a token for development, or show what one says
+    ///
+    /// It prints the token and nothing else. Claims that no option names, such as limits, are given as JSON.
+    Token(Box<Token>),
     /// Print a completion script for a shell
     Completions {
         /// Which shell

@@ -160,6 +160,33 @@ async fn a_publication_that_is_refused_or_in_doubt_has_its_exit_code() {
     assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
 }
 
+#[tokio::test]
+async fn makes_a_token_and_shows_what_one_says() {
+    let secret = "a secret of more than thirty-two bytes";
+    let args = ["token", "--sub", "user-7", "--secret", secret, "--tier", "premium", "--kid", "k1", "--issuer", "me"];
+    let output = run(&mut odin(&args)).await;
+    assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(0), ""));
+    let token = text(&output.stdout);
+    assert_eq!(token.lines().count(), 1);
+
+    let shown = run(&mut odin(&["token", "--inspect", token.trim_end()])).await;
+    let said: serde_json::Value = serde_json::from_slice(&shown.stdout).expect("JSON");
+    assert_eq!((&said["claims"]["sub"], &said["header"]["kid"]), (&"user-7".into(), &"k1".into()));
+    assert!(text(&shown.stderr).contains("not verified"), "{}", text(&shown.stderr));
+
+    let output = run(&mut odin(&["token", "--inspect", "hidden"])).await;
+    assert_eq!(output.status.code(), Some(2));
+    assert!(!text(&output.stderr).contains("hidden"), "{}", text(&output.stderr));
+}
+
+#[tokio::test]
+async fn makes_an_api_key_whose_hash_goes_elsewhere() {
+    let output = run(&mut odin(&["token", "api-key"])).await;
+    let (key, hash) = (text(&output.stdout), text(&output.stderr));
+    assert!(key.starts_with("odin_") && key.lines().count() == 1, "{key}");
+    assert!(hash.starts_with("sha256:") && hash.trim_end().len() == 71, "{hash}");
+}
+
 /// The system's authorities count where no file is given; `SSL_CERT_FILE` names them.
 #[cfg(feature = "tls")]
 #[tokio::test]

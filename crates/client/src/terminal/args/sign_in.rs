@@ -23,7 +23,8 @@ struct TypedSignIn {
     token_file: Option<OsString>,
 }
 
-fn secret(text: &str) -> Result<Secret, Infallible> {
+/// As it is, and never shown.
+pub(super) fn secret(text: &str) -> Result<Secret, Infallible> {
     Ok(Secret::new(text))
 }
 
