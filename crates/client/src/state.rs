@@ -227,6 +227,13 @@ impl Session {
         }
     }
 
+    /// Reading goes on after it stood still for the application's sake: silence meanwhile proves nothing.
+    pub(crate) fn listens_again(&mut self, now: Instant) {
+        self.heard(now);
+        self.auth.wait_anew(now);
+        self.publishes.wait_anew(now);
+    }
+
     /// When [`Session::tick`] has something to do. The wait for the hello is the task's.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let Phase::Live(link) = &self.phase else { return None };
@@ -252,8 +259,16 @@ impl Session {
         }
     }
 
-    /// The part of [`Session::tick`] that does not depend on what was heard: a token must be refreshed in time even
-    /// while nothing is read, or while something always is.
+    /// The part of [`Session::tick`] that needs nothing to be read: a token is refreshed in time even while the
+    /// application is slow.
+    pub(crate) fn tick_deaf(&mut self, now: Instant) {
+        if self.is_live() {
+            self.auth.begin(now);
+        }
+    }
+
+    /// The part of [`Session::tick`] that is about requests and not about silence: it has its time even while frames
+    /// come without a pause.
     pub(crate) fn tick_requests(&mut self, now: Instant, events: &mut VecDeque<Event>) -> Option<Parting> {
         if !self.is_live() {
             return None;

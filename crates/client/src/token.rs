@@ -50,7 +50,7 @@ pub struct TokenError {
 }
 
 impl TokenSource {
-    /// Always the same token. It cannot be refreshed: when it has expired the client is on its own.
+    /// Always the same token. It cannot be refreshed: once it has expired, every connection is refused.
     pub fn constant(token: impl Into<Box<str>>) -> TokenSource {
         TokenSource(Source::Constant(Secret::new(token)))
     }

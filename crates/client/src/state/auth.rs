@@ -279,17 +279,32 @@ impl Auth {
 
     /// Time has passed.
     pub(super) fn tick(&mut self, now: Instant, random: &mut impl Rng) -> Option<Setback> {
-        if self.deadline().is_none_or(|at| now < at) {
-            return None;
+        self.begin(now);
+        match self.step {
+            Step::Sent { answer_by, .. } if now >= answer_by => {
+                Some(self.fail(now, AuthFailure::Unanswered { limit: self.limit }, random))
+            }
+            _ => None,
         }
-        if let Step::Sent { .. } = self.step {
-            return Some(self.fail(now, AuthFailure::Unanswered { limit: self.limit }, random));
+    }
+
+    /// Begins a refresh or another try, if it is time for that.
+    pub(super) fn begin(&mut self, now: Instant) {
+        let is_waiting = matches!(self.step, Step::Idle | Step::Later(_));
+        if !is_waiting || self.deadline().is_none_or(|at| now < at) {
+            return;
         }
         if let Some(in_force) = &mut self.in_force {
             in_force.refresh_at = None;
         }
         (self.step, self.asked) = (Step::Wanted, Some(now));
-        None
+    }
+
+    /// Nothing was read for some time: an answer may lie there unread.
+    pub(super) fn wait_anew(&mut self, now: Instant) {
+        if let Step::Sent { answer_by, .. } = &mut self.step {
+            *answer_by = now + self.limit;
+        }
     }
 
     /// The gateway closed the connection because of the token: says whether to come back with another one.

@@ -111,6 +111,11 @@ impl Publishes {
         }
     }
 
+    /// Nothing was read for some time: answers may lie there unread.
+    pub(super) fn wait_anew(&mut self, now: Instant) {
+        self.sent.iter_mut().for_each(|sent| sent.answer_by = now + PUBLISH_TIMEOUT);
+    }
+
     /// There is no connection any more. What was not sent waits for the next one.
     pub(super) fn disconnect(&mut self) {
         self.hold_until = None;

@@ -49,13 +49,9 @@ impl Task {
                 Turn::Other => {
                     let now = Instant::now();
                     if is_blocked && self.waiting.is_empty() {
-                        // nobody listened meanwhile: silence proves nothing
-                        self.session.heard(now);
+                        self.session.listens_again(now);
                     }
-                    // a slow application is no reason to let a token expire
-                    if let Some(why) = self.session.tick_requests(now, &mut self.waiting) {
-                        break why;
-                    }
+                    self.session.tick_deaf(now);
                     continue;
                 }
                 Turn::End => break Parting::Asked,
@@ -67,7 +63,6 @@ impl Task {
                     if let Err(why) = self.listen(received, now, &mut writer).await {
                         break why;
                     }
-                    // nor are frames that come without a pause
                     if let Some(why) = self.session.tick_requests(now, &mut self.waiting) {
                         break why;
                     }

@@ -161,6 +161,29 @@ async fn refreshes_while_the_application_is_slow() {
     taking.abort();
 }
 
+/// While the application takes nothing the socket is not read: that must not be held against the gateway.
+#[tokio::test]
+async fn a_slow_application_does_not_make_the_gateway_look_silent() {
+    let mut server = Server::start().await;
+    let connect_timeout = Duration::from_secs(1);
+    let options = Options { token: Some(numbered()), event_queue: 1, connect_timeout, ..options(&[server.url()]) };
+    let (client, mut events) = client_with(options).await;
+    let mut peer = server.greet().await;
+    let (id, _) = peer.token().await;
+    for number in 0..3 {
+        peer.say(&format!(r#"{{"type":"system:status","status":"notice","message":"{number}"}}"#)).await;
+    }
+    peer.authenticated(id, 3_600_000).await;
+    // commands wake the client while it reads nothing
+    for _ in 0..4 {
+        tokio::time::sleep(connect_timeout / 2).await;
+        client.subscribe(["price:BTC"]).await.expect("the client lives");
+    }
+    next(&mut events, "signed in", |event| matches!(event, Event::Authenticated { .. }).then_some(())).await;
+    peer.confirm(false).await;
+    assert_eq!(client.stats().connections, 1);
+}
+
 #[tokio::test]
 async fn comes_back_with_a_fresh_token_when_the_old_one_has_expired() {
     let place = Place::new("token");

@@ -154,6 +154,18 @@ fn gives_up_on_an_answer_that_does_not_come() {
     assert!(is_waiting(&mut later));
 }
 
+#[test]
+fn an_answer_that_was_not_read_for_the_applications_sake_may_still_come() {
+    let mut bench = Bench::connected();
+    let mut answer = bench.publish();
+    bench.said();
+    bench.now += 2 * PUBLISH_TIMEOUT;
+    bench.session.listens_again(bench.now);
+    assert_eq!(bench.tick(), None);
+    bench.published(1);
+    assert!(matches!(answer.try_recv(), Ok(Ok(_))));
+}
+
 /// A client that goes on after `rate_limited` is closed for good.
 #[test]
 fn holds_back_as_long_as_the_gateway_asks_after_a_rate_limit() {

@@ -105,6 +105,29 @@ fn a_refresh_without_an_answer_is_tried_again() {
 }
 
 #[test]
+fn an_answer_that_was_not_read_for_the_applications_sake_may_still_come() {
+    let mut bench = Bench::signed_in();
+    bench.wait_for_question();
+    bench.give("two");
+    bench.said();
+    bench.now += 60 * SECOND;
+    bench.session.tick_deaf(bench.now);
+    bench.session.listens_again(bench.now);
+    assert_eq!(bench.tick(), None);
+    assert!(bench.events.is_empty());
+    bench.authenticated(None);
+    assert!(matches!(bench.last(), Event::Authenticated { is_refresh: true, .. }));
+}
+
+#[test]
+fn a_refresh_begins_while_nothing_is_read() {
+    let mut bench = Bench::signed_in();
+    bench.now += 80 * SECOND;
+    bench.session.tick_deaf(bench.now);
+    assert!(bench.session.wants_token());
+}
+
+#[test]
 fn a_source_that_has_no_newer_token_yet_is_asked_again_without_a_word() {
     let mut bench = Bench::signed_in();
     bench.wait_for_question();
