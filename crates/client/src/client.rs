@@ -5,14 +5,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use futures_util::Stream;
-use odin_protocol::Channel;
+use odin_protocol::{Channel, validate_payload};
+use serde_json::value::RawValue;
 use thiserror::Error;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     event::Event,
     options::{Options, OptionsError, Subscription, SubscriptionError},
+    publish::{MAX_PUBLISHES, Publish, PublishError, Published, Reply},
     stats::Stats,
     task::{Command, Ends, Task},
 };
@@ -27,6 +29,8 @@ const COMMAND_QUEUE: usize = 64;
 pub struct Client {
     commands: mpsc::Sender<Command>,
     stop: CancellationToken,
+    /// Places for publications under way.
+    publishes: Arc<Semaphore>,
     stats: Arc<Mutex<Stats>>,
 }
 
@@ -64,13 +68,17 @@ impl Client {
     /// Outside a tokio runtime.
     pub fn connect(options: Options) -> Result<(Client, Events), OptionsError> {
         let addresses = options.check()?;
+        for address in addresses.iter().filter(|address| options.token.is_some() && address.is_exposed()) {
+            tracing::warn!(host = address.host, "tokens travel without encryption");
+        }
         let (commands, commands_end) = mpsc::channel(COMMAND_QUEUE);
         let (events_end, queue) = mpsc::channel(options.event_queue);
         let stop = CancellationToken::new();
         let stats = Arc::new(Mutex::new(Stats::default()));
         let ends = Ends { commands: commands_end, stop: stop.clone(), events: events_end, stats: Arc::clone(&stats) };
         tokio::spawn(Task::new(&options, addresses, ends).run());
-        Ok((Client { commands, stop, stats }, Events { queue }))
+        let publishes = Arc::new(Semaphore::new(MAX_PUBLISHES));
+        Ok((Client { commands, stop, publishes, stats }, Events { queue }))
     }
 
     /// Subscribes to channels or patterns. Each is answered by [`Event::Subscribed`] or [`Event::Error`], and asked for
@@ -113,6 +121,30 @@ impl Client {
         let channels: Result<Vec<Channel>, SubscriptionError> =
             channels.into_iter().map(|channel| Ok(Subscription::new(channel.as_ref())?.channel)).collect();
         self.send(Command::Unsubscribe(channels?)).await
+    }
+
+    /// Publishes one JSON value to a channel, where the gateway allows it, and waits until the stream has stored it.
+    ///
+    /// Without a connection, or before the client has signed in, it waits. At most [`MAX_PUBLISHES`] are under way, and
+    /// further callers wait their turn. Events must go on being taken meanwhile: the answer is read after them.
+    ///
+    /// # Errors
+    /// [`PublishError`]. After [`PublishError::Unknown`] it may be stored or not: it is never sent a second time.
+    ///
+    /// # Cancel safety
+    /// Dropped before it was sent, it publishes nothing; dropped later, it may be stored or not.
+    pub async fn publish(&self, channel: &str, json: &str) -> Result<Published, PublishError> {
+        let channel = Subscription::new(channel)?.channel;
+        if channel.is_pattern() {
+            return Err(PublishError::Pattern { channel });
+        }
+        validate_payload(json.as_bytes())?;
+        let data = RawValue::from_string(json.to_owned()).expect("a payload is one JSON value");
+        let place = Arc::clone(&self.publishes).acquire_owned().await.map_err(|_| PublishError::Closed)?;
+        let (to, answer) = oneshot::channel();
+        let publish = Publish { channel, data, reply: Reply::new(to, place) };
+        self.commands.send(Command::Publish(publish)).await.map_err(|_| PublishError::Closed)?;
+        answer.await.unwrap_or(Err(PublishError::Closed))
     }
 
     async fn send(&self, command: Command) -> Result<(), RequestError> {

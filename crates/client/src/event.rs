@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use odin_protocol::{ConnectionStatus, ErrorCode, GapReason, Mode, ResumeFailure, StaleReason, Update};
 
-use crate::parting::Parting;
+use crate::parting::{AuthFailure, Parting};
 
 /// Something that happened.
 #[derive(Clone, Debug)]
@@ -12,6 +12,26 @@ use crate::parting::Parting;
 pub enum Event {
     /// A gateway has said hello. Subscriptions are asked for again by themselves.
     Connected(Connected),
+    /// The gateway accepted a token: the first one of a connection, or a fresh one. Subscriptions are asked for after
+    /// the first.
+    Authenticated {
+        /// The user.
+        sub: String,
+        /// When the token expires, in milliseconds since 1970 by the gateway's clock; `None`: never.
+        expires_at_ms: Option<i64>,
+        /// Whether the connection was signed in before.
+        is_refresh: bool,
+    },
+    /// A token was not accepted, or there was none.
+    AuthFailed {
+        /// What happened.
+        why: AuthFailure,
+        /// When the client tries again by itself on this connection. `None`: it does not, and what follows is
+        /// [`Event::Reconnecting`] or [`Event::Closed`], at the latest when the token in force has expired.
+        retry_after: Option<Duration>,
+        /// Whether the connection is signed in all the same, with the token of before.
+        is_refresh: bool,
+    },
     /// The connection is lost or could not be made; the next try comes by itself.
     Reconnecting {
         /// Tries that came to nothing since the connection was last good, from 1.

@@ -9,6 +9,9 @@
 //! - **It knows how fresh it is.** [`Freshness`] says which channels may be old, or that all are.
 //! - **It can be continued by another program.** An [`Event::Checkpoint`] is a position that the application has
 //!   reached once it has taken the event; [`Subscription::with_since`] begins there.
+//! - **It signs in.** With a [`TokenSource`] it asks for nothing before the gateway has accepted a token, takes a fresh
+//!   one for every connection, and refreshes it in time without touching the subscriptions. It keeps no token.
+//! - **It publishes.** [`Client::publish`] sends a value once and gives its sequence, or says that nobody knows.
 //! - **It is bounded.** Events wait in a queue of fixed size; when it is full the socket is not read. At most
 //!   [`cursor_map::MAX_CHAINS`] chains are kept.
 //!
@@ -19,8 +22,9 @@
 //! | module | one thing |
 //! |---|---|
 //! | [`Client`], [`Events`] | the application's ends |
-//! | `task`, `transport` | the connection: one task, one socket |
+//! | `task`, `transport`, `tls` | the connection: one task, one socket |
 //! | `state` | what to do when: a state machine without I/O and clock |
+//! | [`TokenSource`] | where tokens come from |
 //! | [`Freshness`] | what is stale |
 //! | [`cursor_map`], [`chain`] | what was delivered, what is missing, where to come back to |
 //! | [`backoff`] | how long to wait |
@@ -42,6 +46,7 @@
 //! # }
 //! ```
 
+mod address;
 pub mod backoff;
 pub mod chain;
 mod client;
@@ -50,10 +55,14 @@ mod event;
 mod freshness;
 pub mod options;
 mod parting;
+mod publish;
 mod state;
 mod stats;
 mod task;
 mod text;
+#[cfg_attr(not(feature = "tls"), path = "tls/absent.rs")]
+mod tls;
+mod token;
 mod transport;
 
 pub use backoff::Backoff;
@@ -61,8 +70,10 @@ pub use client::{Client, Events, RequestError};
 pub use event::{Connected, Event, Gap, Refusal};
 pub use freshness::{Freshness, Staleness};
 pub use options::{Options, OptionsError, Subscription, SubscriptionError};
-pub use parting::Parting;
+pub use parting::{AuthFailure, Parting};
+pub use publish::{MAX_PUBLISHES, PUBLISH_TIMEOUT, PublishError, Published};
 pub use stats::Stats;
 pub use text::printable;
+pub use token::{MAX_TOKEN_BYTES, TokenError, TokenSource};
 
 pub use odin_protocol as protocol;

@@ -1,12 +1,17 @@
 //! What a client is told at its start, and what it makes of it: nothing is checked twice later.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use http::Uri;
 use odin_protocol::{Channel, ChannelError, Codec, Cursor, CursorError, Mode};
 use thiserror::Error;
 
-use crate::backoff::{Backoff, DEFAULT_BASE, DEFAULT_CAP};
+use crate::{
+    address::Address,
+    backoff::{Backoff, DEFAULT_BASE, DEFAULT_CAP},
+    tls::Trust,
+    token::TokenSource,
+};
 
 /// TCP, HTTP and the first message together may take this long.
 pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -20,18 +25,20 @@ pub const DEFAULT_MAX_MESSAGE_BYTES: usize = 1024 * 1024;
 pub const DEFAULT_EVENT_QUEUE: usize = 1_024;
 /// A write that takes longer means that the connection is dead.
 pub const DEFAULT_WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A source of tokens that takes longer has failed.
+pub const DEFAULT_TOKEN_TIMEOUT: Duration = Duration::from_secs(30);
 /// Fastest pace of pings: a gateway answers ten in a second.
 const MIN_PING_INTERVAL: Duration = Duration::from_millis(200);
 
 /// How to connect. `Default` connects to `ws://127.0.0.1:8080/ws`.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Gateways, `ws://host[:port][/path]`; at least one. After a connection is lost or refused the next one of
+    /// Gateways, `ws://host[:port][/path]` or `wss://…`; at least one. After a connection is lost or refused the next one of
     /// them is tried, after the last one the first again.
     pub urls: Vec<String>,
     /// How messages are written.
     pub codec: Codec,
-    /// Limit for TCP, HTTP and the gateway's first message together; more than zero.
+    /// Limit for TCP, TLS, HTTP and the gateway's first message together, and for the answer to a token; more than zero.
     pub connect_timeout: Duration,
     /// Waits between tries to connect.
     pub backoff: Backoff,
@@ -48,6 +55,14 @@ pub struct Options {
     pub event_queue: usize,
     /// A write that takes longer than this ends the connection; more than zero.
     pub write_timeout: Duration,
+    /// Where tokens come from: the client signs in before it asks for anything, and refreshes in time. `None`: it
+    /// does not sign in.
+    pub token: Option<TokenSource>,
+    /// A source of tokens that takes longer than this has failed; more than zero.
+    pub token_timeout: Duration,
+    /// PEM file with the certificates of the authorities to trust for `wss`, and no others; read once, at the start.
+    /// `None`: those that the system trusts.
+    pub tls_ca: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -63,6 +78,9 @@ impl Default for Options {
             max_message_bytes: DEFAULT_MAX_MESSAGE_BYTES,
             event_queue: DEFAULT_EVENT_QUEUE,
             write_timeout: DEFAULT_WRITE_TIMEOUT,
+            token: None,
+            token_timeout: DEFAULT_TOKEN_TIMEOUT,
+            tls_ca: None,
         }
     }
 }
@@ -82,6 +100,12 @@ pub enum OptionsError {
         /// Why not.
         reason: &'static str,
     },
+    /// `wss` is asked for and cannot be had.
+    #[error("cannot use tls: {cause}")]
+    Tls {
+        /// Why not.
+        cause: String,
+    },
     /// A figure outside its bounds.
     #[error("{name} must be {bounds}")]
     OutOfBounds {
@@ -93,13 +117,14 @@ pub enum OptionsError {
 }
 
 impl Options {
-    /// Checks the figures and reads the addresses.
+    /// Checks the figures, reads the addresses, and the certificates to trust if they are needed.
     pub(crate) fn check(&self) -> Result<Vec<Address>, OptionsError> {
         let bound = |holds: bool, name, bounds| {
             if holds { Ok(()) } else { Err(OptionsError::OutOfBounds { name, bounds }) }
         };
         bound(!self.connect_timeout.is_zero(), "connect timeout", "more than 0 s")?;
         bound(!self.write_timeout.is_zero(), "write timeout", "more than 0 s")?;
+        bound(!self.token_timeout.is_zero(), "token timeout", "more than 0 s")?;
         bound(self.event_queue > 0, "event queue", "at least 1 event")?;
         bound(self.max_message_bytes > 262_144, "largest message", "more than 262144 bytes")?;
         let pace = self.ping_interval.unwrap_or(DEFAULT_PING_INTERVAL);
@@ -107,55 +132,16 @@ impl Options {
         if self.urls.is_empty() {
             return Err(OptionsError::NoUrl);
         }
-        self.urls.iter().map(|url| Address::parse(url)).collect()
-    }
-}
-
-/// A gateway's address, read from its URL.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Address {
-    /// Whole, for people.
-    pub(crate) url: String,
-    /// Name or number, an IPv6 number without brackets.
-    pub(crate) host: String,
-    pub(crate) port: u16,
-    /// The `Host` header.
-    pub(crate) authority: String,
-    /// Path and query.
-    pub(crate) target: String,
-}
-
-impl Address {
-    fn parse(url: &str) -> Result<Address, OptionsError> {
-        let invalid = |reason| OptionsError::Url { url: url.to_owned(), reason };
-        let uri: Uri = url.trim().parse().map_err(|_| invalid("not a url"))?;
-        match uri.scheme_str() {
-            Some("ws") => {}
-            Some("wss") => return Err(invalid("wss is not offered yet: connect through a local TLS proxy")),
-            _ => return Err(invalid("the scheme must be ws")),
+        let mut addresses: Vec<Address> = self.urls.iter().map(|url| Address::parse(url)).collect::<Result<_, _>>()?;
+        if addresses.iter().any(|address| address.is_secure) {
+            let trust = Trust::load(self.tls_ca.as_deref())?;
+            for (address, url) in addresses.iter_mut().zip(&self.urls).filter(|(address, _)| address.is_secure) {
+                let reason = "no certificate can have such a name";
+                let tls = trust.for_host(&address.host).ok_or(OptionsError::Url { url: url.clone(), reason })?;
+                address.tls = Some(tls);
+            }
         }
-        let authority = uri.authority().ok_or_else(|| invalid("no host"))?;
-        if authority.as_str().contains('@') {
-            return Err(invalid("a user has no meaning here"));
-        }
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-        if host.is_empty() {
-            return Err(invalid("no host"));
-        }
-        let has_port = authority.as_str().rsplit_once(':').is_some_and(|(_, port)| !port.contains(']'));
-        let port = match authority.port_u16() {
-            Some(0) => return Err(invalid("port 0")),
-            Some(port) => port,
-            None if has_port => return Err(invalid("not a port number")),
-            None => 80,
-        };
-        Ok(Address {
-            url: url.trim().to_owned(),
-            host: host.to_owned(),
-            port,
-            authority: authority.as_str().to_owned(),
-            target: uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string),
-        })
+        Ok(addresses)
     }
 }
 
@@ -239,25 +225,6 @@ mod tests {
     }
 
     #[test]
-    fn reads_addresses() {
-        let address = Address::parse("ws://[::1]:9000/a/b?c=d").expect("valid");
-        assert_eq!((address.host.as_str(), address.port), ("::1", 9_000));
-        assert_eq!((address.authority.as_str(), address.target.as_str()), ("[::1]:9000", "/a/b?c=d"));
-        let address = Address::parse("ws://gateway.example").expect("valid");
-        assert_eq!((address.host.as_str(), address.port, address.target.as_str()), ("gateway.example", 80, "/"));
-        assert_eq!(Address::parse("ws://[::1]").expect("valid").port, 80);
-    }
-
-    #[test]
-    fn says_what_is_wrong_with_an_address() {
-        for url in ["", "127.0.0.1:8080", "http://a/ws", "wss://a/ws", "ws://", "ws://a:0/", "ws://a:x/", "ws://u:p@a/"]
-        {
-            let refused = Address::parse(url).expect_err(url);
-            assert!(refused.to_string().contains("invalid gateway url"), "{refused}");
-        }
-    }
-
-    #[test]
     fn names_what_is_out_of_bounds() {
         let defaults = Options::default;
         for (options, name) in [
@@ -268,7 +235,8 @@ mod tests {
         ] {
             assert!(options.check().expect_err(name).to_string().starts_with(name));
         }
-        assert_eq!(Options { urls: vec![], ..defaults() }.check(), Err(OptionsError::NoUrl));
+        let nowhere = Options { urls: vec![], ..defaults() };
+        assert_eq!(nowhere.check().expect_err("no url"), OptionsError::NoUrl);
     }
 
     #[test]

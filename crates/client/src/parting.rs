@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use odin_protocol::{CloseCode, Reconnect};
+use odin_protocol::{CloseCode, ErrorCode, Reconnect};
 use thiserror::Error;
 
 /// HTTP answers after which trying again meets the same answer.
@@ -61,6 +61,44 @@ pub enum Parting {
         /// What it did.
         cause: String,
     },
+    /// The client could not sign in.
+    #[error("not signed in: {0}")]
+    NotSignedIn(AuthFailure),
+}
+
+/// Why a token was of no use.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum AuthFailure {
+    /// There was none.
+    #[error("no token: {cause}")]
+    NoToken {
+        /// The source's words.
+        cause: String,
+    },
+    /// The gateway did not accept it.
+    #[error("{code}: {message}")]
+    Refused {
+        /// For programs.
+        code: ErrorCode,
+        /// For people.
+        message: String,
+        /// What the gateway asks to wait.
+        retry_after: Option<Duration>,
+    },
+    /// The gateway did not answer.
+    #[error("no answer to the token within {limit:?}")]
+    Unanswered {
+        /// The connect timeout.
+        limit: Duration,
+    },
+}
+
+impl AuthFailure {
+    /// Whether another token will not help: the user may not do this at all.
+    pub fn is_final(&self) -> bool {
+        matches!(self, AuthFailure::Refused { code: ErrorCode::Forbidden, .. })
+    }
 }
 
 impl Parting {
@@ -70,20 +108,26 @@ impl Parting {
             Parting::Asked => Reconnect::Never,
             Parting::Closed { code: Some(code), .. } => Reconnect::for_code(*code),
             Parting::Status { status, .. } if HOPELESS_STATUS.contains(status) => Reconnect::Never,
-            Parting::Status { .. } | Parting::Protocol { .. } => Reconnect::Later,
+            Parting::NotSignedIn(failure) if failure.is_final() => Reconnect::Never,
+            Parting::Status { .. } | Parting::Protocol { .. } | Parting::NotSignedIn(AuthFailure::Refused { .. }) => {
+                Reconnect::Later
+            }
             Parting::Closed { code: None, .. }
             | Parting::Drained
             | Parting::Silent { .. }
             | Parting::Timeout { .. }
             | Parting::Broken { .. }
-            | Parting::NotReading => Reconnect::Soon,
+            | Parting::NotReading
+            | Parting::NotSignedIn(_) => Reconnect::Soon,
         }
     }
 
     /// Least time to wait, whatever the back-off draws.
     pub fn retry_after(&self) -> Duration {
         match self {
-            Parting::Status { retry_after, .. } => retry_after.unwrap_or_default(),
+            Parting::Status { retry_after, .. } | Parting::NotSignedIn(AuthFailure::Refused { retry_after, .. }) => {
+                retry_after.unwrap_or_default()
+            }
             _ => Duration::ZERO,
         }
     }

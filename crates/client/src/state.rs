@@ -4,14 +4,16 @@
 //! It does no I/O and looks at no clock: time, messages and ends of connections are given to it, and it gives back
 //! messages, events and plans. The task in `task.rs` carries them out.
 
+mod auth;
 mod link;
+mod publishes;
 mod receive;
 mod wanted;
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use odin_protocol::{Channel, ClientMessage, Reconnect, RequestId};
+use odin_protocol::{Channel, ClientMessage, CloseCode, Codec, Reconnect, RequestId, Secret};
 use rand::{SeedableRng, rngs::StdRng};
 use tokio::time::Instant;
 
@@ -21,9 +23,13 @@ use crate::{
     event::Event,
     options::{Options, Subscription},
     parting::{Parting, Plan},
+    publish::Publish,
     stats::Stats,
+    token::TokenError,
 };
+use auth::{Auth, Setback, Then};
 use link::{Due, Link};
+use publishes::Publishes;
 use wanted::Wanted;
 
 #[derive(Debug)]
@@ -37,6 +43,7 @@ enum Phase {
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Session {
+    codec: Codec,
     urls: Vec<String>,
     url: usize,
     ping_interval: Option<Duration>,
@@ -47,9 +54,11 @@ pub(crate) struct Session {
     phase: Phase,
     /// Partings since a connection was last stable.
     attempt: u32,
-    /// Tries in a row without a hello.
+    /// Tries in a row without a connection that could be used.
     fruitless: u32,
+    auth: Auth,
     wanted: Wanted,
+    publishes: Publishes,
     /// Unsubscribed, and the gateway has not answered.
     leaving: Vec<Channel>,
     outgoing: VecDeque<ClientMessage>,
@@ -62,6 +71,7 @@ impl Session {
     /// `options` have been checked; `seed` decides about every random wait.
     pub(crate) fn new(options: &Options, seed: u64) -> Self {
         Session {
+            codec: options.codec,
             urls: options.urls.clone(),
             url: 0,
             ping_interval: options.ping_interval,
@@ -72,7 +82,9 @@ impl Session {
             phase: Phase::Away,
             attempt: 0,
             fruitless: 0,
+            auth: Auth::new(options.token.is_some(), options.connect_timeout, options.backoff),
             wanted: Wanted::new(options.backoff),
+            publishes: Publishes::default(),
             leaving: Vec::new(),
             outgoing: VecDeque::new(),
             cursors: CursorMap::default(),
@@ -96,7 +108,12 @@ impl Session {
 
     /// Whether there is anything to connect for after [`Plan::Sleep`].
     pub(crate) fn is_wanting(&self) -> bool {
-        !self.wanted.is_empty()
+        !self.wanted.is_empty() || !self.publishes.is_empty()
+    }
+
+    /// Publishes as soon as the gateway takes it.
+    pub(crate) fn publish(&mut self, publish: Publish) {
+        self.publishes.add(publish);
     }
 
     pub(crate) fn subscribe(&mut self, subscription: Subscription) {
@@ -134,18 +151,73 @@ impl Session {
         self.phase = Phase::Greeting;
     }
 
-    /// The next message to send.
-    pub(crate) fn outgoing(&mut self) -> Option<ClientMessage> {
+    /// Whether the source of tokens is to be asked, and [`Session::token`] to be told.
+    pub(crate) fn wants_token(&self) -> bool {
+        self.auth.wants_token()
+    }
+
+    /// What the source of tokens said. Gives the reason to leave, if there is one now.
+    pub(crate) fn token(
+        &mut self,
+        now: Instant,
+        token: Result<Secret, TokenError>,
+        events: &mut VecDeque<Event>,
+    ) -> Option<Parting> {
+        let setback = self.auth.given(now, token, &mut self.random);
+        self.set_back(setback, events)
+    }
+
+    /// Tells the application of a try to sign in that failed, or gives the reason to leave.
+    fn set_back(&mut self, setback: Option<Setback>, events: &mut VecDeque<Event>) -> Option<Parting> {
+        let Setback { why, then } = setback?;
+        let is_refresh = self.auth.is_signed_in();
+        let retry_after = match then {
+            Then::Leave => return Some(Parting::NotSignedIn(why)),
+            Then::AskAnew => Some(Duration::ZERO),
+            Then::Retry(wait) => {
+                self.fruitless += u32::from(!is_refresh);
+                if !is_refresh && self.has_given_up() {
+                    return Some(Parting::NotSignedIn(why));
+                }
+                Some(wait)
+            }
+            Then::Expire => None,
+        };
+        events.push_back(Event::AuthFailed { why, retry_after, is_refresh });
+        None
+    }
+
+    fn has_given_up(&self) -> bool {
+        self.max_attempts.is_some_and(|max| self.fruitless >= max)
+    }
+
+    /// The next message to send. A token goes before everything else, and nothing that needs it goes before the gateway
+    /// has accepted it.
+    pub(crate) fn outgoing(&mut self, now: Instant) -> Option<ClientMessage> {
         let Phase::Live(link) = &self.phase else { return None };
+        if self.auth.has_message() {
+            self.next_id += 1;
+            return self.auth.message(now, self.next_id);
+        }
         if let Some(message) = self.outgoing.pop_front() {
             return Some(message);
         }
-        if !self.wanted.has_due() {
+        if !self.auth.is_open() {
+            return None;
+        }
+        if self.wanted.has_due() {
+            self.next_id += 1;
+            let cursors = &self.cursors;
+            let position = |channel: &Channel| cursors.since(channel);
+            if let request @ Some(_) = self.wanted.request(self.next_id, link.max_request_bytes, position) {
+                return request;
+            }
+        }
+        if !self.publishes.has_message(now) {
             return None;
         }
         self.next_id += 1;
-        let cursors = &self.cursors;
-        self.wanted.request(self.next_id, link.max_request_bytes, |channel| cursors.since(channel))
+        self.publishes.message(now, self.next_id, self.codec, link.max_message_bytes)
     }
 
     /// A frame of any kind came.
@@ -155,16 +227,25 @@ impl Session {
         }
     }
 
+    /// Reading goes on after it stood still for the application's sake: silence meanwhile proves nothing.
+    pub(crate) fn listens_again(&mut self, now: Instant) {
+        self.heard(now);
+        self.auth.wait_anew(now);
+        self.publishes.wait_anew(now);
+    }
+
     /// When [`Session::tick`] has something to do. The wait for the hello is the task's.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let Phase::Live(link) = &self.phase else { return None };
-        let deadline = link.deadline();
-        Some(self.wanted.deadline().map_or(deadline, |wish| wish.min(deadline)))
+        let others = [self.wanted.deadline(), self.auth.deadline(), self.publishes.deadline()];
+        Some(others.into_iter().flatten().fold(link.deadline(), Instant::min))
     }
 
     /// Time has passed. Gives the reason to leave, if there is one now.
-    pub(crate) fn tick(&mut self, now: Instant) -> Option<Parting> {
-        self.wanted.tick(now);
+    pub(crate) fn tick(&mut self, now: Instant, events: &mut VecDeque<Event>) -> Option<Parting> {
+        if let Some(why) = self.tick_requests(now, events) {
+            return Some(why);
+        }
         let Phase::Live(link) = &mut self.phase else { return None };
         match link.due(now) {
             Due::Nothing => None,
@@ -178,15 +259,42 @@ impl Session {
         }
     }
 
+    /// The part of [`Session::tick`] that needs nothing to be read: a token is refreshed in time even while the
+    /// application is slow.
+    pub(crate) fn tick_deaf(&mut self, now: Instant) {
+        if self.is_live() {
+            self.auth.begin(now);
+        }
+    }
+
+    /// The part of [`Session::tick`] that is about requests and not about silence: it has its time even while frames
+    /// come without a pause.
+    pub(crate) fn tick_requests(&mut self, now: Instant, events: &mut VecDeque<Event>) -> Option<Parting> {
+        if !self.is_live() {
+            return None;
+        }
+        self.wanted.tick(now);
+        self.publishes.tick(now);
+        let setback = self.auth.tick(now, &mut self.random);
+        self.set_back(setback, events)
+    }
+
     /// There is no connection any more, or there was none to be had.
     pub(crate) fn parted(&mut self, now: Instant, why: Parting, events: &mut VecDeque<Event>) -> Plan {
         let lived = match &self.phase {
-            Phase::Live(link) => Some(link.age(now)),
-            Phase::Away | Phase::Greeting => None,
+            Phase::Live(link) if self.auth.is_open() => Some(link.age(now)),
+            _ => None,
         };
+        let is_unauthorized = why.close_code() == Some(CloseCode::Unauthorized.code());
+        let reconnect = match why.reconnect() {
+            _ if is_unauthorized && self.auth.unauthorized() => Reconnect::Soon,
+            reconnect => reconnect,
+        };
+        self.auth.away();
         self.phase = Phase::Away;
         self.outgoing.clear();
         self.cursors.disconnect();
+        self.publishes.disconnect();
         self.stats.partings += 1;
         self.url = (self.url + 1) % self.urls.len();
         for channel in self.leaving.drain(..) {
@@ -200,12 +308,12 @@ impl Session {
             }
             Some(_) => {}
         }
-        let has_given_up = self.max_attempts.is_some_and(|max| self.fruitless >= max);
-        match why.reconnect() {
+        let has_given_up = self.has_given_up();
+        match reconnect {
             Reconnect::Never => return Self::end(why, events),
             _ if has_given_up => return Self::end(why, events),
             Reconnect::Later => self.backoff.be_patient(),
-            Reconnect::Soon if why.is_idle() && self.wanted.is_empty() => {
+            Reconnect::Soon if why.is_idle() && !self.is_wanting() => {
                 events.push_back(Event::Idle);
                 return Plan::Sleep;
             }

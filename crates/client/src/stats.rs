@@ -36,6 +36,8 @@ pub struct Stats {
     pub not_recovered: u64,
     /// Positions the gateway has named.
     pub checkpoints: u64,
+    /// Publications stored.
+    pub published: u64,
     /// Requests refused.
     pub errors: u64,
     /// Messages of a type this client does not know.

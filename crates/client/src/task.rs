@@ -3,39 +3,40 @@
 //! It waits for one thing at a time out of these: a command, room for an event, a frame, a moment. It reads from the
 //! socket only when no event waits for the application: that is the back-pressure.
 
+mod conversation;
+
 use std::collections::VecDeque;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_util::{Stream, StreamExt};
-use odin_protocol::{Channel, CloseCode, Codec, ServerMessage};
+use odin_protocol::{Channel, Codec, Secret};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    address::Address,
     event::Event,
-    options::{Address, Options, Subscription},
+    options::{Options, Subscription},
     parting::{Parting, Plan},
+    publish::Publish,
     state::Session,
     stats::Stats,
-    transport::{self, Reader, Received, Writer},
+    token::{TokenError, TokenSource},
+    transport::{self, Reader, Writer},
 };
 
-/// How long to wait for the other side's close frame, and for room to send ours.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Events that may wait for the application besides the queue before commands wait too. One command or message
 /// makes only a few.
 const MAX_WAITING_EVENTS: usize = 64;
-/// How long the task sleeps when nothing is due; it is woken earlier by anything else.
-const NEVER: Duration = Duration::from_secs(3_600);
 
 /// What the application asks for.
 #[derive(Debug)]
 pub(crate) enum Command {
     Subscribe(Vec<Subscription>),
     Unsubscribe(Vec<Channel>),
+    Publish(Publish),
 }
 
 /// See the module.
@@ -45,6 +46,8 @@ pub(crate) struct Task {
     max_message_bytes: usize,
     connect_timeout: Duration,
     write_timeout: Duration,
+    tokens: Option<TokenSource>,
+    token_timeout: Duration,
     session: Session,
     commands: mpsc::Receiver<Command>,
     /// All handles are gone: no command comes any more.
@@ -82,6 +85,8 @@ impl Task {
             max_message_bytes: options.max_message_bytes,
             connect_timeout: options.connect_timeout,
             write_timeout: options.write_timeout,
+            tokens: options.token.clone(),
+            token_timeout: options.token_timeout,
             session: Session::new(options, rand::random()),
             commands: ends.commands,
             is_alone: false,
@@ -99,7 +104,7 @@ impl Task {
             if !self.pause(after).await {
                 break Parting::Asked;
             }
-            let why = match self.dial().await {
+            let why = match self.meet().await {
                 None => break Parting::Asked,
                 Some(Err(why)) => why,
                 Some(Ok((reader, writer))) => self.converse(reader, writer).await,
@@ -151,6 +156,25 @@ impl Task {
         true
     }
 
+    /// A token, if one is needed, and then a connection: a gateway does not wait long for either. `None` if the
+    /// application wants no more.
+    async fn meet(&mut self) -> Option<Result<(Reader, Writer), Parting>> {
+        if self.session.wants_token() {
+            let mut token = pin!(ask(self.tokens.clone(), self.token_timeout));
+            let token = loop {
+                match self.turn(token.as_mut()).await {
+                    Turn::Done(token) => break token,
+                    Turn::Other => {}
+                    Turn::End => return None,
+                }
+            };
+            if let Some(why) = self.session.token(Instant::now(), token, &mut self.waiting) {
+                return Some(Err(why));
+            }
+        }
+        self.dial().await
+    }
+
     /// A connection whose gateway has still to say hello; `None` if the application wants no more.
     async fn dial(&mut self) -> Option<Result<(Reader, Writer), Parting>> {
         let address = self.addresses[self.session.url()].clone();
@@ -200,6 +224,7 @@ impl Task {
                     self.session.unsubscribe(channel, &mut self.waiting);
                 }
             }
+            Some(Command::Publish(publish)) => self.session.publish(publish),
             None => self.is_alone = true,
         }
     }
@@ -230,116 +255,13 @@ impl Task {
     fn publish_stats(&self) {
         *self.stats.lock().unwrap_or_else(PoisonError::into_inner) = *self.session.stats();
     }
+}
 
-    /// Talks until the connection ends; gives the reason.
-    async fn converse(&mut self, reader: Reader, mut writer: Writer) -> Parting {
-        let mut incoming = pin!(reader.into_stream());
-        self.session.opened();
-        let limit = self.connect_timeout;
-        let greeting_by = Instant::now() + limit;
-        let mut alarm = pin!(sleep_until(greeting_by));
-        let why = loop {
-            if let Err(why) = self.speak(&mut writer).await {
-                break why;
-            }
-            self.publish_stats();
-            set_alarm(alarm.as_mut(), self.session.deadline());
-
-            let is_blocked = !self.waiting.is_empty();
-            let turn = {
-                let next = pin!(next(incoming.as_mut(), alarm.as_mut(), is_blocked));
-                self.turn(next).await
-            };
-            let happened = match turn {
-                Turn::Done(happened) => happened,
-                Turn::Other => {
-                    if is_blocked && self.waiting.is_empty() {
-                        // nobody listened meanwhile: silence proves nothing
-                        self.session.heard(Instant::now());
-                    }
-                    continue;
-                }
-                Turn::End => break Parting::Asked,
-            };
-            let now = Instant::now();
-            match happened {
-                Happened::Received(received) => {
-                    self.session.heard(now);
-                    if let Err(why) = self.listen(received, now, &mut writer).await {
-                        break why;
-                    }
-                    self.deliver();
-                }
-                Happened::Failed(why) => break why,
-                Happened::Alarm => {
-                    if !self.session.is_live() && now >= greeting_by {
-                        break Parting::Timeout { limit };
-                    }
-                    if let Some(why) = self.session.tick(now) {
-                        break why;
-                    }
-                    let deadline = self.session.deadline().unwrap_or(now + NEVER);
-                    alarm.as_mut().reset(deadline.max(now));
-                }
-            }
-        };
-        self.part(&why, &mut writer, incoming).await;
-        why
-    }
-
-    /// Sends everything there is to send.
-    async fn speak(&mut self, writer: &mut Writer) -> Result<(), Parting> {
-        while let Some(message) = self.session.outgoing() {
-            writer.message(message.encode(self.codec), self.write_timeout).await?;
-        }
-        Ok(())
-    }
-
-    async fn listen(&mut self, received: Received, now: Instant, writer: &mut Writer) -> Result<(), Parting> {
-        match received {
-            Received::Message(bytes) => {
-                self.session.stats_mut().bytes += bytes.len() as u64;
-                let message = ServerMessage::decode(self.codec, &bytes)
-                    .map_err(|error| Parting::Protocol { cause: error.to_string() })?;
-                self.session.receive(now, message, &mut self.waiting);
-                Ok(())
-            }
-            Received::Ping(payload) => writer.pong(payload, self.write_timeout).await,
-            Received::Life => Ok(()),
-            Received::Closed { code, reason } => Err(Parting::Closed { code, reason }),
-        }
-    }
-
-    /// Says goodbye as far as the other side lets us.
-    async fn part(
-        &mut self,
-        why: &Parting,
-        writer: &mut Writer,
-        mut incoming: Pin<&mut impl Stream<Item = Result<Received, Parting>>>,
-    ) {
-        let (code, waits) = match why {
-            Parting::Asked => (CloseCode::Normal, true),
-            Parting::Closed { code, .. } => {
-                // the answer to a close frame has its code
-                let code = code.and_then(CloseCode::from_u16).unwrap_or(CloseCode::Normal);
-                (code, false)
-            }
-            Parting::Protocol { .. } => (CloseCode::ProtocolError, false),
-            Parting::Drained | Parting::Silent { .. } => (CloseCode::GoingAway, false),
-            _ => return,
-        };
-        if writer.close(code.code(), CLOSE_TIMEOUT).await.is_err() || !waits {
-            return;
-        }
-        let answer = async {
-            while let Some(Ok(received)) = incoming.next().await {
-                if let Received::Closed { .. } = received {
-                    return;
-                }
-            }
-        };
-        let _ = timeout(CLOSE_TIMEOUT, answer).await;
-    }
+/// What the source of tokens says within the limit.
+async fn ask(source: Option<TokenSource>, limit: Duration) -> Result<Secret, TokenError> {
+    let Some(source) = source else { return Err(TokenError::new("no source of tokens")) };
+    let late = |_| TokenError::new(format_args!("no answer of its source within {limit:?}"));
+    timeout(limit, source.token()).await.map_err(late)?
 }
 
 /// The application has dropped its events.
@@ -355,40 +277,4 @@ async fn give(events: &mpsc::Sender<Event>, waiting: &mut VecDeque<Event>) -> Re
         room.send(event);
     }
     Ok(())
-}
-
-/// What a conversation waits for.
-enum Happened {
-    Received(Received),
-    Failed(Parting),
-    Alarm,
-}
-
-/// The next frame or moment; neither while events wait for the application.
-async fn next(
-    mut incoming: Pin<&mut impl Stream<Item = Result<Received, Parting>>>,
-    alarm: Pin<&mut Sleep>,
-    is_blocked: bool,
-) -> Happened {
-    if is_blocked {
-        return std::future::pending().await;
-    }
-    tokio::select! {
-        biased;
-        received = incoming.next() => match received {
-            Some(Ok(received)) => Happened::Received(received),
-            Some(Err(why)) => Happened::Failed(why),
-            None => Happened::Failed(Parting::Broken { cause: "nothing more to read".to_owned() }),
-        },
-        () = alarm => Happened::Alarm,
-    }
-}
-
-/// Sets the alarm forward only: an alarm that goes off early costs less than setting it for every frame.
-fn set_alarm(alarm: Pin<&mut Sleep>, deadline: Option<Instant>) {
-    if let Some(deadline) = deadline
-        && deadline < alarm.deadline()
-    {
-        alarm.reset(deadline);
-    }
 }

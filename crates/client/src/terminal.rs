@@ -3,6 +3,7 @@
 mod args;
 mod board;
 mod exit;
+mod identity;
 mod meter;
 mod note;
 mod positions;
@@ -12,6 +13,7 @@ mod record;
 mod screen;
 mod tail;
 mod tally;
+mod token;
 mod view;
 mod watch;
 
@@ -34,6 +36,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Watch(args) => run(watch::run(args)),
         Command::Tail(args) => run(tail::run(args)),
         Command::Publish(args) => run(publish::run(args)),
+        Command::Token(args) => token::run(*args),
     };
     match outcome {
         Ok(exit) => exit.into(),

@@ -13,12 +13,12 @@ use hyper_util::rt::TokioIo;
 use odin_protocol::Codec;
 use sha1::{Digest, Sha1};
 use tokio::{
-    io::{ReadHalf, WriteHalf},
+    io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf},
     net::TcpStream,
     time::timeout,
 };
 
-use crate::{options::Address, parting::Parting, text::printable};
+use crate::{address::Address, parting::Parting, text::printable};
 
 /// RFC 6455, section 1.3.
 const ACCEPT_GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -42,7 +42,7 @@ pub(crate) enum Received {
     Closed { code: Option<u16>, reason: String },
 }
 
-/// Connects and shakes hands.
+/// Connects, with TLS where the address asks for it, and shakes hands.
 ///
 /// # Cancel safety
 /// Dropping the future closes what was opened.
@@ -54,7 +54,10 @@ pub(crate) async fn dial(
     let stream = TcpStream::connect((address.host.as_str(), address.port)).await.map_err(broken)?;
     // requests are small and waited for
     stream.set_nodelay(true).map_err(broken)?;
-    let upgraded = shake_hands(stream, address, codec).await?;
+    let upgraded = match &address.tls {
+        None => shake_hands(stream, address, codec).await?,
+        Some(tls) => shake_hands(tls.secure(stream).await.map_err(broken)?, address, codec).await?,
+    };
 
     let mut socket = WebSocket::after_handshake(TokioIo::new(upgraded), Role::Client);
     // answered by the task, so that reading never waits for a write
@@ -67,7 +70,10 @@ pub(crate) async fn dial(
     Ok((reader, Writer { write, is_text: codec.is_text() }))
 }
 
-async fn shake_hands(stream: TcpStream, address: &Address, codec: Codec) -> Result<Upgraded, Parting> {
+async fn shake_hands<S>(stream: S, address: &Address, codec: Codec) -> Result<Upgraded, Parting>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let key = fastwebsockets::handshake::generate_key();
     let request = Request::get(&address.target)
         .header(header::HOST, &address.authority)
@@ -268,7 +274,12 @@ impl Writer {
     /// # Cancel safety
     /// None: after a timeout half a frame may have been sent, so the connection is of no use any more.
     async fn frame(&mut self, frame: Frame<'_>, limit: Duration) -> Result<(), Parting> {
-        match timeout(limit, self.write.write_frame(frame)).await {
+        let write = async {
+            self.write.write_frame(frame).await?;
+            // TLS keeps what the socket does not take at once
+            self.write.flush().await
+        };
+        match timeout(limit, write).await {
             Err(_) => Err(Parting::NotReading),
             Ok(Err(error)) => Err(unreadable(error)),
             Ok(Ok(())) => Ok(()),

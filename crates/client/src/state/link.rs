@@ -31,6 +31,8 @@ pub(super) struct Link {
     next_ping: Option<Instant>,
     /// Leave a draining gateway by then.
     leave_at: Option<Instant>,
+    /// Largest message the gateway reads.
+    pub(super) max_message_bytes: u64,
     /// Largest request to make.
     pub(super) max_request_bytes: usize,
 }
@@ -55,6 +57,7 @@ impl Link {
             ping: None,
             next_ping: ping_interval.map(|_| now),
             leave_at: None,
+            max_message_bytes: status.max_message_bytes,
             max_request_bytes: usize::try_from(request_bytes).expect("bounded by a constant"),
         }
     }

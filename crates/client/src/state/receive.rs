@@ -12,12 +12,21 @@ use super::{Phase, Session, link::Link, wanted::Confirmed};
 use crate::{
     cursor_map::Judgement,
     event::{Connected, Event, Gap, Refusal},
+    parting::Parting,
+    publish::Published,
     text::printable,
 };
 
 impl Session {
-    /// A message of the gateway.
-    pub(crate) fn receive(&mut self, now: Instant, message: ServerMessage, events: &mut VecDeque<Event>) {
+    /// A message of the gateway. `wall_ms` is the time of day, in milliseconds since 1970. Gives the reason to leave, if
+    /// there is one now.
+    pub(crate) fn receive(
+        &mut self,
+        now: Instant,
+        wall_ms: i64,
+        message: ServerMessage,
+        events: &mut VecDeque<Event>,
+    ) -> Option<Parting> {
         self.stats.messages += 1;
         match message {
             ServerMessage::Update(update) => self.update(update, events),
@@ -47,14 +56,30 @@ impl Session {
                     events.push_back(Event::Live { channel });
                 }
             }
+            ServerMessage::System { status: SystemState::TokenExpiring, expires_in_ms, .. } => {
+                self.auth.expiring(now, expires_in_ms.map(Duration::from_millis));
+            }
             ServerMessage::System { status, reconnect_in_ms, message, .. } => {
                 let message = message.map(|text| printable(&text).into_owned());
                 self.system(now, status, reconnect_in_ms.map(Duration::from_millis), message, events);
             }
+            ServerMessage::Authenticated { id, sub, expires_at } => {
+                let left = expires_at.map(|at| u64::try_from(at.saturating_sub(wall_ms)).unwrap_or_default());
+                let left = left.map(Duration::from_millis);
+                if let Some(is_refresh) = self.auth.accepted(now, id.as_ref(), left, &mut self.random) {
+                    self.fruitless = 0;
+                    events.push_back(Event::Authenticated { sub, expires_at_ms: expires_at, is_refresh });
+                }
+            }
             ServerMessage::Pong { id: Some(RequestId::Number(id)), .. } => self.pong(now, id, events),
-            ServerMessage::Error(error) => self.refused(now, error, events),
+            ServerMessage::Published { id, channel, seq, epoch } => {
+                let is_ours = self.publishes.published(id.as_ref(), Published { channel, seq, epoch });
+                self.stats.published += u64::from(is_ours);
+            }
+            ServerMessage::Error(error) => return self.refused(now, error, events),
             _ => self.stats.unknown += 1,
         }
+        None
     }
 
     fn greeted(&mut self, now: Instant, status: ConnectionStatus, events: &mut VecDeque<Event>) {
@@ -62,7 +87,9 @@ impl Session {
             return;
         }
         self.phase = Phase::Live(Link::new(now, &status, self.ping_interval));
-        self.fruitless = 0;
+        if self.auth.is_open() {
+            self.fruitless = 0;
+        }
         self.wanted.start_over();
         let url = self.urls[self.url].clone();
         events.push_back(Event::Connected(Connected { url, status, reconnects: self.stats.connections }));
@@ -177,12 +204,20 @@ impl Session {
         }
     }
 
-    fn refused(&mut self, now: Instant, error: ErrorMessage, events: &mut VecDeque<Event>) {
+    fn refused(&mut self, now: Instant, error: ErrorMessage, events: &mut VecDeque<Event>) -> Option<Parting> {
         self.stats.errors += 1;
         let id = error.id.as_ref().and_then(number);
         if let (Phase::Live(link), Some(id)) = (&mut self.phase, id) {
             // a refused ping is answered, but measures nothing
             link.answered(now, id);
+        }
+        if let Some(id) = id
+            && let setback @ Some(_) = self.auth.refused(now, id, &error, &mut self.random)
+        {
+            return self.set_back(setback, events);
+        }
+        if id.is_some_and(|id| self.publishes.refused(now, id, &error)) {
+            return None;
         }
         let may_retry = error.code.retry();
         let at_least = Duration::from_millis(error.retry_after_ms.unwrap_or_default());
@@ -206,6 +241,7 @@ impl Session {
             channel: error.channel.map(|channel| printable(&channel).into_owned()),
             retry_after,
         }));
+        None
     }
 }
 

@@ -116,7 +116,7 @@ impl Wanted {
         }
     }
 
-    /// Whether [`Wanted::request`] has something to say.
+    /// Whether [`Wanted::request`] may have something to say.
     pub(super) fn has_due(&self) -> bool {
         !self.due.is_empty()
     }

@@ -24,6 +24,12 @@ pub(crate) fn event(event: &Event) -> Option<Value> {
             "connectionId": connected.status.connection_id,
             "server": connected.status.server,
         }),
+        Event::Authenticated { sub, expires_at_ms, is_refresh } => {
+            json!({"type": "authenticated", "sub": sub, "expiresAt": expires_at_ms, "refresh": is_refresh})
+        }
+        Event::AuthFailed { why, is_refresh, .. } => {
+            json!({"type": "auth_failed", "why": why.to_string(), "refresh": is_refresh})
+        }
         Event::Reconnecting { attempt, why, .. } => {
             json!({"type": "disconnected", "code": why.close_code(), "why": why.to_string(), "attempt": attempt})
         }

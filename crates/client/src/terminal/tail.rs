@@ -11,6 +11,7 @@ use tokio::time::sleep;
 use super::{
     args::Tail,
     exit::Exit,
+    identity::Identity,
     note::note,
     positions::Positions,
     quote::{Latency, Quote, now_ms, time_of_day},
@@ -44,6 +45,7 @@ pub(crate) async fn run(args: Tail) -> anyhow::Result<Exit> {
         tally: Tally::new(Instant::now()),
         positions,
         violations: 0,
+        identity: Identity::default(),
         wanted,
         line: Vec::new(),
     };
@@ -96,6 +98,7 @@ struct Printer<'a> {
     positions: Positions,
     /// Seen so far: the client may be ahead of what was printed.
     violations: u64,
+    identity: Identity,
     /// Channels that may still come.
     wanted: HashSet<String>,
     /// Scratch.
@@ -137,16 +140,16 @@ impl Printer<'_> {
         if let Some(record) = record::event(&event).filter(|_| self.has_events) {
             writeln!(self.out, "{record}").context("cannot write to standard output")?;
         }
+        if let Some((exit, why)) = self.identity.observe(&event) {
+            note(format_args!("odin: {why}"));
+            return Ok(Some(exit));
+        }
         match event {
             Event::Update(update) => {
                 self.update(update).context("cannot write to standard output")?;
                 if self.limit.is_some_and(|limit| self.tally.printed() >= limit) {
                     return Ok(Some(Exit::Done));
                 }
-            }
-            Event::Closed { why, .. } => {
-                note(format_args!("odin: {why}"));
-                return Ok(Some(Exit::Closed));
             }
             Event::Error(refusal) => {
                 let channel = refusal.channel.unwrap_or_default();
@@ -206,6 +209,16 @@ pub(crate) fn describe(event: &Event) -> Option<String> {
         }
         Event::Reconnecting { attempt, after, why } => {
             format!("{why}; attempt {attempt} in {:.1} s", after.as_secs_f64())
+        }
+        Event::Authenticated { sub, is_refresh: false, .. } => {
+            format!("signed in as {}", odin_client::printable(sub))
+        }
+        Event::AuthFailed { why, retry_after, is_refresh } => {
+            let what = if *is_refresh { "token not refreshed" } else { "not signed in" };
+            match retry_after {
+                Some(wait) => format!("{what}: {why}; trying again in {:.1} s", wait.as_secs_f64()),
+                None => format!("{what}: {why}"),
+            }
         }
         Event::Subscribed { channel, is_anew: true, reason, .. } => {
             let why = reason.map_or("The gateway began it anew.", |reason| reason.meaning());

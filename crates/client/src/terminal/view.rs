@@ -62,6 +62,8 @@ pub(crate) struct Status {
     pub(crate) server: String,
     /// How the gateway's logs name the connection.
     pub(crate) connection: String,
+    /// Who is signed in.
+    pub(crate) user: Option<String>,
     pub(crate) codec: &'static str,
     pub(crate) clients: u64,
     pub(crate) freshness: Freshness,
@@ -127,8 +129,9 @@ fn connection(status: &Status, stats: &Stats, now: Instant) -> Line {
         Link::Idle => (Style::Dim, "idle".to_owned()),
     };
     let round_trip = stats.round_trip.map(|time| format!("  round trip {}", millis(time))).unwrap_or_default();
+    let user = status.user.as_ref().map(|user| format!("  as {user}")).unwrap_or_default();
     let about = format!("  {}  {}  {}  {}{round_trip}", status.url, status.connection, status.server, status.codec);
-    vec![span(Style::Bold, "odin  "), span(style, state), span(Style::Plain, about)]
+    vec![span(Style::Bold, "odin  "), span(style, state), span(Style::Bold, user), span(Style::Plain, about)]
 }
 
 fn figures(board: &Board, status: &Status, stats: &Stats, now: Instant) -> Line {

@@ -11,6 +11,7 @@ use super::{
     args::{CodecArg, Tail, Watch},
     board::{Board, Column},
     exit::Exit,
+    identity::Identity,
     note::note,
     quote::now_ms,
     screen::{Key, Screen, interrupted, keys},
@@ -100,6 +101,7 @@ struct Table {
     board: Board,
     status: Status,
     choice: Choice,
+    identity: Identity,
     /// A key was pressed since the last drawing.
     is_touched: bool,
     /// Channels that may still come.
@@ -111,10 +113,11 @@ impl Table {
     fn new(args: &Watch, subscriptions: &[Subscription]) -> Self {
         let status = Status {
             link: Link::Connecting,
-            url: args.gateway.url.first().cloned().unwrap_or_default(),
+            url: args.gateway.link.url.first().cloned().unwrap_or_default(),
             server: String::new(),
             connection: String::new(),
-            codec: match args.gateway.codec {
+            user: None,
+            codec: match args.gateway.link.codec {
                 CodecArg::Json => "json",
                 CodecArg::Msgpack => "msgpack",
             },
@@ -128,6 +131,7 @@ impl Table {
             board: Board::new(Instant::now()),
             status,
             choice: Choice { sort: Column::Channel, is_reversed: false, is_paused: false, top: 0 },
+            identity: Identity::default(),
             is_touched: true,
             wanted: subscriptions.iter().map(|subscription| subscription.channel.to_string()).collect(),
             end: None,
@@ -141,6 +145,10 @@ impl Table {
         if let Some(line) = describe(&event) {
             status.note = Some(line);
         }
+        if let Some(end) = self.identity.observe(&event) {
+            self.end = Some(end);
+        }
+        status.user = self.identity.user().map(str::to_owned);
         match event {
             Event::Update(update) => self.board.update(now, now_ms(), &update),
             Event::Connected(connected) => {
@@ -167,7 +175,6 @@ impl Table {
                 }
                 self.status.note = Some(line);
             }
-            Event::Closed { why, .. } => self.end = Some((Exit::Closed, why.to_string())),
             _ => {}
         }
     }
@@ -232,10 +239,20 @@ mod tests {
     fn ends_when_the_gateway_closes_for_good() {
         let mut table = table();
         table.event(Event::Closed {
-            code: Some(4403),
-            why: Parting::Closed { code: Some(4403), reason: String::new() },
+            code: Some(4409),
+            why: Parting::Closed { code: Some(4409), reason: String::new() },
         });
-        assert!(matches!(table.end, Some((Exit::Closed, why)) if why.contains("4403 forbidden")));
+        assert!(matches!(table.end, Some((Exit::Closed, why)) if why.contains("4409 replaced")));
+    }
+
+    #[test]
+    fn shows_who_is_signed_in_and_ends_when_nobody_can_be() {
+        let mut table = table();
+        table.event(Event::Authenticated { sub: "user-7".to_owned(), expires_at_ms: None, is_refresh: false });
+        assert_eq!(table.status.user.as_deref(), Some("user-7"));
+        let why = Parting::Closed { code: Some(4440), reason: String::new() };
+        table.event(Event::Closed { code: Some(4440), why });
+        assert!(matches!(table.end, Some((Exit::NotSignedIn, why)) if why.contains("4440 revoked")));
     }
 
     #[test]

@@ -2,16 +2,26 @@
 //!
 //! | file | against |
 //! |---|---|
+//! | `auth.rs` | a scripted server: signing in, refreshing, refusals |
 //! | `connection.rs` | a scripted server: handshakes, close codes, heartbeats, back-pressure |
+//! | `publish.rs` | a scripted server: publications and what becomes of them |
 //! | `resume.rs` | a scripted server: cursors, overlaps, broken promises |
+//! | `sign_in.rs` | the `odin` program, tokens and TLS, and a scripted server |
 //! | `terminal.rs` | the `odin` program and a scripted server |
+//! | `tls.rs` | the same server behind TLS |
 //! | `gateway.rs` | a real gateway and a real nats-server |
 //! | `rolling.rs` | real gateways that are killed and drained under load |
 
+mod auth;
 mod connection;
 mod gateway;
+mod publish;
 mod resume;
 mod rolling;
+#[cfg(feature = "terminal")]
+mod sign_in;
 mod support;
 #[cfg(feature = "terminal")]
 mod terminal;
+#[cfg(feature = "tls")]
+mod tls;

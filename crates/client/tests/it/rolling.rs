@@ -192,7 +192,10 @@ async fn a_drain_loses_nothing() {
 #[cfg(feature = "terminal")]
 #[tokio::test]
 async fn one_run_of_tail_continues_where_the_other_ended_on_another_gateway() {
-    use crate::terminal::{Place, end, odin};
+    use crate::{
+        support::Place,
+        terminal::{end, odin},
+    };
 
     let stage = Stage::start().await;
     let gateways = [stage.gateway_with(&ARGS).await, stage.gateway_with(&ARGS).await];

@@ -13,7 +13,8 @@ use odin_client::{
     Backoff, Client, Event, Events, Options,
     protocol::{ClientMessage, Codec, ServerMessage},
 };
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
@@ -76,6 +77,7 @@ pub(crate) enum Manners {
 /// A listener whose connections a test plays.
 #[derive(Debug)]
 pub(crate) struct Server {
+    scheme: &'static str,
     address: SocketAddr,
     sockets: mpsc::Receiver<(FragmentCollector<TokioIo<Upgraded>>, Codec)>,
     task: tokio::task::JoinHandle<()>,
@@ -95,11 +97,31 @@ impl Server {
                 tokio::spawn(serve(stream, manners.clone(), sender.clone()));
             }
         });
-        Server { address, sockets, task }
+        Server { scheme: "ws", address, sockets, task }
+    }
+
+    /// Behind TLS.
+    #[cfg(feature = "tls")]
+    pub(crate) async fn secure(tls: tokio_rustls::TlsAcceptor) -> Server {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let (sender, sockets) = mpsc::channel(16);
+        let task = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (tls, sender) = (tls.clone(), sender.clone());
+                tokio::spawn(async move {
+                    // a client that does not believe the certificate goes away
+                    if let Ok(stream) = tls.accept(stream).await {
+                        serve(stream, Manners::Good, sender).await;
+                    }
+                });
+            }
+        });
+        Server { scheme: "wss", address, sockets, task }
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("ws://{}/ws", self.address)
+        format!("{}://{}/ws", self.scheme, self.address)
     }
 
     /// The next connection, before anything was said.
@@ -127,11 +149,10 @@ impl Drop for Server {
     }
 }
 
-async fn serve(
-    stream: TcpStream,
-    manners: Manners,
-    sockets: mpsc::Sender<(FragmentCollector<TokioIo<Upgraded>>, Codec)>,
-) {
+async fn serve<S>(stream: S, manners: Manners, sockets: mpsc::Sender<(FragmentCollector<TokioIo<Upgraded>>, Codec)>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let answer = service_fn(|mut request: http::Request<Incoming>| {
         let (manners, sockets) = (manners.clone(), sockets.clone());
         async move {
@@ -272,5 +293,24 @@ impl Peer {
             .await;
         }
         String::from_utf8(ClientMessage::Subscribe { id, channels, since }.encode(Codec::Json)).expect("JSON")
+    }
+}
+
+/// A file of its own, removed at the end.
+pub(crate) struct Place(std::path::PathBuf);
+
+impl Place {
+    pub(crate) fn new(name: &str) -> Place {
+        Place(std::env::temp_dir().join(format!("odin-it-{name}-{}", std::process::id())))
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        self.0.to_str().expect("UTF-8")
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
     }
 }

@@ -6,17 +6,20 @@ use odin_client::protocol::{ClientMessage, RequestId};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::support::{Heard, Manners, Peer, Server, soon};
+use crate::support::{Heard, Manners, Peer, Place, Server, soon};
 
 /// The program with these arguments, nothing inherited that would change what it does.
 pub(crate) fn odin(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_odin"));
-    command.args(args).env_remove("ODIN_URL").env_remove("ODIN_NATS_URL").env_remove("NO_COLOR");
+    command.args(args).env_remove("NO_COLOR");
+    for name in ["ODIN_URL", "ODIN_NATS_URL", "ODIN_TOKEN", "ODIN_TOKEN_FILE", "ODIN_TLS_CA"] {
+        command.env_remove(name);
+    }
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     command
 }
 
-fn start(args: &[&str]) -> Child {
+pub(crate) fn start(args: &[&str]) -> Child {
     odin(args).spawn().expect("the program starts")
 }
 
@@ -24,11 +27,11 @@ pub(crate) async fn end(child: Child) -> Output {
     soon("the end of the program", child.wait_with_output()).await.expect("an outcome")
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).expect("UTF-8")
 }
 
-async fn three_updates(server: &mut Server) -> Peer {
+pub(crate) async fn three_updates(server: &mut Server) -> Peer {
     let mut peer = server.greet().await;
     peer.confirm(false).await;
     for seq in 1..=3 {
@@ -232,25 +235,6 @@ async fn tail_prints_everything_a_program_needs_to_continue() {
     assert_eq!(types, ["connected", "subscribed", "stale", "live", "gap", "checkpoint", "update"]);
 }
 
-/// A file of its own, removed at the end.
-pub(crate) struct Place(std::path::PathBuf);
-
-impl Place {
-    pub(crate) fn new(name: &str) -> Place {
-        Place(std::env::temp_dir().join(format!("odin-it-{name}-{}", std::process::id())))
-    }
-
-    pub(crate) fn path(&self) -> &str {
-        self.0.to_str().expect("UTF-8")
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
-
 #[tokio::test]
 async fn tail_continues_where_the_last_run_with_the_file_ended() {
     let place = Place::new("continues");
@@ -270,7 +254,7 @@ async fn tail_continues_where_the_last_run_with_the_file_ended() {
         peer.update("price:BTC", seq - 1, seq).await;
     }
     assert!(text(&end(child).await.stdout).contains(r#""seq":3"#));
-    assert!(std::fs::read_to_string(&place.0).expect("written").contains("price:BTC 1.k3j9x2m4.4.4"));
+    assert!(std::fs::read_to_string(place.path()).expect("written").contains("price:BTC 1.k3j9x2m4.4.4"));
 }
 
 #[tokio::test]
@@ -282,7 +266,7 @@ async fn tail_keeps_its_place_when_it_is_killed() {
     let kept = async {
         for seq in 4.. {
             peer.say(&format!(r#"{{"type":"checkpoint","cursor":"1.k3j9x2m4.{seq}.{seq}"}}"#)).await;
-            if std::fs::read_to_string(&place.0).is_ok_and(|text| text.contains("price:* 1.k3j9x2m4.")) {
+            if std::fs::read_to_string(place.path()).is_ok_and(|text| text.contains("price:* 1.k3j9x2m4.")) {
                 return;
             }
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
@@ -299,7 +283,7 @@ async fn tail_keeps_its_place_when_it_is_killed() {
 #[tokio::test]
 async fn exit_code_2_for_a_cursor_file_that_is_something_else() {
     let place = Place::new("other");
-    std::fs::write(&place.0, "price:BTC 1\n").expect("writable");
+    std::fs::write(place.path(), "price:BTC 1\n").expect("writable");
     let output = end(start(&["tail", "--cursor-file", place.path(), "price:BTC"])).await;
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("cannot use cursor file"), "{}", text(&output.stderr));

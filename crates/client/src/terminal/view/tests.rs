@@ -31,6 +31,7 @@ fn status() -> Status {
         url: "ws://a/ws".to_owned(),
         server: "odin/0.1.0".to_owned(),
         connection: "3f-1a2b".to_owned(),
+        user: None,
         codec: "json",
         clients: 3,
         freshness: connected(),
@@ -67,6 +68,14 @@ const CHOICE: Choice = Choice { sort: Column::Channel, is_reversed: false, is_pa
 
 fn text(lines: &[Line]) -> Vec<String> {
     lines.iter().map(|line| line.iter().map(|span| span.text.as_str()).collect()).collect()
+}
+
+#[test]
+fn says_who_is_signed_in() {
+    let now = Instant::now();
+    let status = Status { user: Some("user-7".to_owned()), ..status() };
+    let lines = text(&lines(&board(now, 1), &status, &Stats::default(), CHOICE, 8, now));
+    assert_eq!(lines[0], "odin  connected  as user-7  ws://a/ws  3f-1a2b  odin/0.1.0  json");
 }
 
 #[test]
