@@ -61,8 +61,8 @@ pub enum PublishError {
         /// When the same may succeed, if the gateway said that.
         retry_after: Option<Duration>,
     },
-    /// It was sent, and the connection ended or [`PUBLISH_TIMEOUT`] was over before an answer came: it may be stored or
-    /// not. The client does not send it again; whoever does may publish it twice.
+    /// It was sent, and the connection ended or [`PUBLISH_TIMEOUT`] was over before an answer came, or the gateway could
+    /// not tell (`unavailable`): it may be stored or not. The client does not send it again; whoever does may publish it twice.
     #[error("no answer: it may be stored or not")]
     Unknown,
     /// The client has ended; nothing was sent.

@@ -79,7 +79,12 @@ impl Publishes {
     pub(super) fn refused(&mut self, now: Instant, id: u64, error: &ErrorMessage) -> bool {
         let retry_after = error.retry_after_ms.map(Duration::from_millis);
         let message = printable(&error.message).into_owned();
-        let is_ours = self.answer(id, Err(PublishError::Refused { code: error.code, message, retry_after }));
+        let outcome = match error.code {
+            // the gateway has sent it on, and does not know what became of it
+            ErrorCode::Unavailable => PublishError::Unknown,
+            code => PublishError::Refused { code, message, retry_after },
+        };
+        let is_ours = self.answer(id, Err(outcome));
         if is_ours && error.code == ErrorCode::RateLimited {
             let until = now + retry_after.unwrap_or_default().min(MAX_HOLD);
             self.hold_until = self.hold_until.max(Some(until));

@@ -59,9 +59,9 @@ fn gives_the_reason_of_a_refusal_to_whoever_asked() {
     let (mut one, mut other) = (bench.publish(), bench.publish());
     assert_eq!(bench.said().len(), 2);
     bench.events.clear();
-    bench.hear(r#"{"type":"error","id":2,"code":"unavailable","message":"no\u001b stream","channel":"chat:lobby","retryAfterMs":500}"#);
+    bench.hear(r#"{"type":"error","id":2,"code":"internal","message":"no\u001b stream","channel":"chat:lobby","retryAfterMs":500}"#);
     let refused = PublishError::Refused {
-        code: ErrorCode::Unavailable,
+        code: ErrorCode::Internal,
         message: "no? stream".to_owned(),
         retry_after: Some(SECOND / 2),
     };
@@ -69,6 +69,15 @@ fn gives_the_reason_of_a_refusal_to_whoever_asked() {
     assert!(is_waiting(&mut one));
     assert!(bench.events.is_empty(), "it is no event");
     assert!(bench.said().is_empty(), "it is not repeated, even where that may help");
+}
+
+#[test]
+fn says_that_it_does_not_know_when_the_gateway_does_not() {
+    let mut bench = Bench::connected();
+    let mut answer = bench.publish();
+    bench.said();
+    bench.hear(r#"{"type":"error","id":1,"code":"unavailable","message":"no stream","channel":"chat:lobby"}"#);
+    assert_eq!(answer.try_recv(), Ok(Err(PublishError::Unknown)));
 }
 
 #[test]
