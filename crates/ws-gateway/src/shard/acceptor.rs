@@ -165,7 +165,7 @@ async fn shake_hands(stream: TcpStream, handshakes: Rc<Handshakes>) {
 async fn serve_http(stream: TcpStream, handshakes: &Handshakes) -> Result<Arrival, HandshakeRefusal> {
     let config = &handshakes.config;
     let ip = stream.peer_addr().map_err(|_| HandshakeRefusal::Io)?.ip();
-    let seat = handshakes.shared.addresses.enter(ip).map_err(|_| HandshakeRefusal::Address)?;
+    let seat = handshakes.shared.addresses.enter(ip, &config.limits).map_err(|_| HandshakeRefusal::Address)?;
     let is_full = handshakes.metrics.connections.get() >= handshakes.share;
     let handover = http::Handover::new(is_full);
     let service = service_fn(|mut request: Request<Incoming>| {
