@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::{
     Extension, Router,
     extract::Request,
-    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header},
     response::{IntoResponse, Response},
     routing::any,
 };
@@ -14,8 +14,9 @@ use odin_protocol::{JSON_PROTOCOL, MSGPACK_PROTOCOL, codec::Codec};
 
 use crate::{config::Config, metrics::HandshakeRefusal};
 
-/// How long a client should wait before it tries a full gateway again.
-const RETRY_AFTER_S: &str = "5";
+mod refusal;
+
+pub(crate) use refusal::Refusal;
 
 #[derive(Debug)]
 enum State {
@@ -42,6 +43,11 @@ impl Handover {
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
     }
 
+    fn refuse(&self, refusal: Refusal) -> Response {
+        self.put(State::Refused(refusal.reason));
+        refusal.into_response()
+    }
+
     /// The upgrade that was agreed on.
     ///
     /// # Errors
@@ -51,82 +57,66 @@ impl Handover {
         match std::mem::replace(&mut *state, State::Open) {
             State::Upgrade(upgrade, codec) => Ok((upgrade, codec)),
             State::Refused(refusal) => Err(refusal),
-            State::Open => Err(HandshakeRefusal::NotFound),
+            // It left before its request was complete.
+            State::Open => Err(HandshakeRefusal::Io),
         }
     }
 }
 
 /// The router of every connection. Each request carries a [`Handover`] among its extensions.
 pub(crate) fn router(config: &Config) -> Router {
-    Router::new().route(&config.path, any(handshake))
+    Router::new().route(&config.path, any(handshake)).fallback(not_found)
 }
 
-async fn handshake(Extension(handover): Extension<Handover>, mut request: Request) -> Response {
-    let refuse = |refusal, status: StatusCode, why: &'static str| {
-        handover.put(State::Refused(refusal));
-        (status, why).into_response()
-    };
+async fn not_found(Extension(handover): Extension<Handover>) -> Response {
+    handover.refuse(Refusal::not_found())
+}
+
+async fn handshake(Extension(handover): Extension<Handover>, request: Request) -> Response {
+    match accept(&handover, request) {
+        Ok(response) => response,
+        Err(refusal) => handover.refuse(refusal),
+    }
+}
+
+fn accept(handover: &Handover, mut request: Request) -> Result<Response, Refusal> {
     if handover.is_full {
-        let mut response =
-            refuse(HandshakeRefusal::Capacity, StatusCode::SERVICE_UNAVAILABLE, "no room for another connection");
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_S));
-        return response;
+        return Err(Refusal::full());
     }
-    if let Err((status, why)) = check(&request) {
-        let mut response = refuse(HandshakeRefusal::BadRequest, status, why);
-        if status == StatusCode::METHOD_NOT_ALLOWED {
-            // RFC 9110 §15.5.6
-            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET"));
-        }
-        if status == StatusCode::UPGRADE_REQUIRED {
-            // RFC 6455 §4.4
-            let headers = response.headers_mut();
-            headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-            headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-            headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-        }
-        return response;
-    }
-    let Ok((codec, chosen)) = choose_protocol(request.headers()) else {
-        return refuse(
-            HandshakeRefusal::BadRequest,
-            StatusCode::BAD_REQUEST,
-            "none of the offered sub-protocols is known",
-        );
-    };
-    let Ok((response, upgrade)) = upgrade(&mut request) else {
-        return refuse(HandshakeRefusal::BadRequest, StatusCode::BAD_REQUEST, "not a WebSocket handshake");
-    };
+    check(&request)?;
+    let (codec, chosen) = choose_protocol(request.headers())?;
+    let (response, upgrade) =
+        upgrade(&mut request).map_err(|_| Refusal::bad_request("this is not a WebSocket handshake"))?;
     handover.put(State::Upgrade(upgrade, codec));
     let mut response = response.into_response();
     if let Some(name) = chosen {
         response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(name));
     }
-    response
+    Ok(response)
 }
 
 /// The conditions of RFC 6455 §4.2.1, and no body, which could smuggle a second request.
-fn check(request: &Request) -> Result<(), (StatusCode, &'static str)> {
+fn check(request: &Request) -> Result<(), Refusal> {
     let headers = request.headers();
     if request.method() != Method::GET {
-        return Err((StatusCode::METHOD_NOT_ALLOWED, "the handshake is a GET"));
+        return Err(Refusal::method_not_allowed());
     }
     if request.version() != Version::HTTP_11 {
-        return Err((StatusCode::BAD_REQUEST, "the handshake needs HTTP/1.1"));
+        return Err(Refusal::bad_request("the handshake needs HTTP/1.1"));
     }
     if headers.contains_key(header::CONTENT_LENGTH) || headers.contains_key(header::TRANSFER_ENCODING) {
-        return Err((StatusCode::BAD_REQUEST, "the handshake has no body"));
+        return Err(Refusal::bad_request("the handshake has no body"));
     }
     if !is_upgrade_request(request) {
-        return Err((StatusCode::UPGRADE_REQUIRED, "this is a WebSocket endpoint"));
+        return Err(Refusal::upgrade_required("this is a WebSocket endpoint"));
     }
     match only(headers, &header::SEC_WEBSOCKET_VERSION) {
         Some("13") => {}
-        _ => return Err((StatusCode::UPGRADE_REQUIRED, "the handshake needs Sec-WebSocket-Version 13")),
+        _ => return Err(Refusal::upgrade_required("the handshake needs Sec-WebSocket-Version 13")),
     }
     match only(headers, &header::SEC_WEBSOCKET_KEY) {
         Some(key) if is_nonce(key) => Ok(()),
-        _ => Err((StatusCode::BAD_REQUEST, "the handshake needs one Sec-WebSocket-Key of 16 bytes")),
+        _ => Err(Refusal::bad_request("the handshake needs one Sec-WebSocket-Key of 16 bytes")),
     }
 }
 
@@ -145,10 +135,11 @@ fn is_nonce(key: &str) -> bool {
 }
 
 /// The first sub-protocol of the client's list that we speak; JSON when it offers none at all.
-fn choose_protocol(headers: &HeaderMap) -> Result<(Codec, Option<&'static str>), ()> {
+fn choose_protocol(headers: &HeaderMap) -> Result<(Codec, Option<&'static str>), Refusal> {
+    let unknown = || Refusal::bad_request("none of the offered sub-protocols is known");
     let mut offered = false;
     for value in headers.get_all(header::SEC_WEBSOCKET_PROTOCOL) {
-        for name in value.to_str().map_err(|_| ())?.split(',').map(str::trim) {
+        for name in value.to_str().map_err(|_| unknown())?.split(',').map(str::trim) {
             offered = true;
             match name {
                 JSON_PROTOCOL => return Ok((Codec::Json, Some(JSON_PROTOCOL))),
@@ -157,7 +148,7 @@ fn choose_protocol(headers: &HeaderMap) -> Result<(Codec, Option<&'static str>),
             }
         }
     }
-    if offered { Err(()) } else { Ok((Codec::Json, None)) }
+    if offered { Err(unknown()) } else { Ok((Codec::Json, None)) }
 }
 
 /// A page, or a family of pages, that may connect: `https://app.example`, `https://*.example`, `*`.
