@@ -12,31 +12,43 @@ use axum::{
 use fastwebsockets::upgrade::{UpgradeFut, is_upgrade_request, upgrade};
 use odin_protocol::{JSON_PROTOCOL, MSGPACK_PROTOCOL, codec::Codec};
 
-use crate::{config::Config, metrics::HandshakeRefusal};
+use crate::{config::Config, current::Current, metrics::HandshakeRefusal};
 
+mod origin;
 mod refusal;
 
+pub(crate) use origin::OriginRule;
 pub(crate) use refusal::Refusal;
+
+/// A handshake that was agreed on.
+#[derive(Debug)]
+pub(crate) struct Agreed {
+    pub(crate) upgrade: UpgradeFut,
+    pub(crate) codec: Codec,
+    /// What the browser said the page is.
+    pub(crate) origin: Option<Box<str>>,
+}
 
 #[derive(Debug)]
 enum State {
     /// No request has been answered yet.
     Open,
-    Upgrade(UpgradeFut, Codec),
+    Agreed(Agreed),
     Refused(HandshakeRefusal),
 }
 
-/// Carries the outcome of a handshake from the handler back to the acceptor.
+/// Carries what holds for a handshake to its handler, and the outcome back to the acceptor.
 #[derive(Debug, Clone)]
 pub(crate) struct Handover {
     state: Arc<Mutex<State>>,
+    current: Arc<Current>,
     is_full: bool,
 }
 
 impl Handover {
     /// `is_full`: the gateway has no room, and says so in HTTP.
-    pub(crate) fn new(is_full: bool) -> Self {
-        Self { state: Arc::new(Mutex::new(State::Open)), is_full }
+    pub(crate) fn new(current: Arc<Current>, is_full: bool) -> Self {
+        Self { state: Arc::new(Mutex::new(State::Open)), current, is_full }
     }
 
     fn put(&self, state: State) {
@@ -48,14 +60,14 @@ impl Handover {
         refusal.into_response()
     }
 
-    /// The upgrade that was agreed on.
+    /// What was agreed on.
     ///
     /// # Errors
-    /// There is none: why the client was refused, or that it left without a word.
-    pub(crate) fn take(&self) -> Result<(UpgradeFut, Codec), HandshakeRefusal> {
+    /// Nothing: why the client was refused, or that it left without a word.
+    pub(crate) fn take(&self) -> Result<Agreed, HandshakeRefusal> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match std::mem::replace(&mut *state, State::Open) {
-            State::Upgrade(upgrade, codec) => Ok((upgrade, codec)),
+            State::Agreed(agreed) => Ok(agreed),
             State::Refused(refusal) => Err(refusal),
             // It left before its request was complete.
             State::Open => Err(HandshakeRefusal::Io),
@@ -84,10 +96,11 @@ fn accept(handover: &Handover, mut request: Request) -> Result<Response, Refusal
         return Err(Refusal::full());
     }
     check(&request)?;
+    let origin = origin::check(request.headers(), &handover.current.config.http)?;
     let (codec, chosen) = choose_protocol(request.headers())?;
     let (response, upgrade) =
         upgrade(&mut request).map_err(|_| Refusal::bad_request("this is not a WebSocket handshake"))?;
-    handover.put(State::Upgrade(upgrade, codec));
+    handover.put(State::Agreed(Agreed { upgrade, codec, origin }));
     let mut response = response.into_response();
     if let Some(name) = chosen {
         response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(name));
@@ -149,29 +162,4 @@ fn choose_protocol(headers: &HeaderMap) -> Result<(Codec, Option<&'static str>),
         }
     }
     if offered { Err(unknown()) } else { Ok((Codec::Json, None)) }
-}
-
-/// A page, or a family of pages, that may connect: `https://app.example`, `https://*.example`, `*`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OriginRule(String);
-
-impl OriginRule {
-    /// Every page.
-    pub fn any() -> Self {
-        Self("*".to_owned())
-    }
-}
-
-impl std::str::FromStr for OriginRule {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        Ok(Self(text.to_owned()))
-    }
-}
-
-impl std::fmt::Display for OriginRule {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
 }

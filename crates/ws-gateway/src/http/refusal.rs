@@ -87,6 +87,20 @@ impl Refusal {
         Self::new(HandshakeRefusal::BadRequest, StatusCode::UPGRADE_REQUIRED, "upgrade_required", message)
     }
 
+    const fn forbidden(reason: HandshakeRefusal, code: &'static str, message: &'static str) -> Self {
+        Self::new(reason, StatusCode::FORBIDDEN, code, message)
+    }
+
+    /// 403: the page may not connect.
+    pub(crate) const fn origin() -> Self {
+        Self::forbidden(HandshakeRefusal::Origin, "origin_not_allowed", "this origin may not connect")
+    }
+
+    /// 403: whoever says no origin may not connect.
+    pub(crate) const fn origin_missing() -> Self {
+        Self::forbidden(HandshakeRefusal::Origin, "origin_not_allowed", "the handshake needs an Origin")
+    }
+
     const fn overloaded(reason: HandshakeRefusal, message: &'static str) -> Self {
         Self::new(reason, StatusCode::SERVICE_UNAVAILABLE, "try_again_later", message)
     }

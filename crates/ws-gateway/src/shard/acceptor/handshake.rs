@@ -11,7 +11,12 @@ use tower::Service;
 
 use super::{Arrival, Handshakes, Pending};
 use crate::{
-    addresses::Seat, current::Current, guest::Guest, http::Handover, identity::Identity, metrics::HandshakeRefusal,
+    addresses::Seat,
+    current::Current,
+    guest::Guest,
+    http::{Agreed, Handover},
+    identity::Identity,
+    metrics::HandshakeRefusal,
 };
 
 /// Somebody at the door.
@@ -47,7 +52,7 @@ pub(super) async fn shake_hands(visitor: Visitor, handshakes: Rc<Handshakes>, pe
 async fn serve_http(visitor: Visitor, handshakes: &Handshakes) -> Result<Arrival, HandshakeRefusal> {
     let Visitor { stream, ip, seat, current } = visitor;
     let config = &current.config;
-    let handover = Handover::new(handshakes.is_full(config));
+    let handover = Handover::new(current.clone(), handshakes.is_full(config));
     let _served = Served::begin(&handshakes.served);
     let service = service_fn(|mut request: Request<Incoming>| {
         request.extensions_mut().insert(handover.clone());
@@ -69,9 +74,9 @@ async fn serve_http(visitor: Visitor, handshakes: &Handshakes) -> Result<Arrival
             HandshakeRefusal::Io
         });
     }
-    let (upgrade, codec) = handover.take()?;
+    let Agreed { upgrade, codec, origin } = handover.take()?;
     let (stream, early) = reclaim(upgrade).await.ok_or(HandshakeRefusal::Io)?;
-    let guest = Guest { identity: Identity::Anonymous, ip, origin: None, seat, user_seat: None };
+    let guest = Guest { identity: Identity::Anonymous, ip, origin, seat, user_seat: None };
     Ok(Arrival { stream, codec, early, guest: Box::new(guest) })
 }
 

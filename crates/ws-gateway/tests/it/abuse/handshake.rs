@@ -8,6 +8,7 @@ use tokio::{
 };
 
 use super::Scene;
+use crate::door::shake_on;
 use crate::support::{Answer, Client, Gateway, exchange, exchange_bytes, in_time, request, until};
 
 const UPGRADE: &str = "Upgrade: websocket\r\nConnection: Upgrade\r\n";
@@ -33,20 +34,8 @@ async fn connect_from(source: [u8; 4], gateway: &Gateway) -> TcpStream {
 }
 
 /// The answer to a good handshake on this connection.
-async fn ask(mut stream: TcpStream) -> Answer {
-    let good = request("GET /ws HTTP/1.1", &format!("{UPGRADE}{VERSION}{KEY}"));
-    stream.write_all(good.as_bytes()).await.expect("sent");
-    let mut bytes = Vec::new();
-    in_time("an answer", async {
-        // Refused, it ends; else it goes on behind the head.
-        let has_head = |bytes: &[u8]| bytes.windows(4).any(|four| four == b"\r\n\r\n");
-        while !(bytes.starts_with(b"HTTP/1.1 101") && has_head(&bytes))
-            && let Ok(n) = stream.read_buf(&mut bytes).await
-            && n > 0
-        {}
-    })
-    .await;
-    Answer::parse(&bytes)
+async fn ask(stream: TcpStream) -> Answer {
+    shake_on(stream, "/ws", "").await.0
 }
 
 /// Connects and is reset, which may be so soon that it looks like a connect that failed.
