@@ -1,6 +1,9 @@
 //! The public routes. There is one: the WebSocket handshake (RFC 6455 §4.2), on `path`.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use axum::{
     Extension, Router,
@@ -12,10 +15,20 @@ use axum::{
 use fastwebsockets::upgrade::{UpgradeFut, is_upgrade_request, upgrade};
 use odin_protocol::{JSON_PROTOCOL, MSGPACK_PROTOCOL, codec::Codec};
 
-use crate::{config::Config, current::Current, metrics::HandshakeRefusal};
+use crate::{
+    addresses::Seat,
+    auth::{AuthError, Visit},
+    cluster::UserSeat,
+    config::{Config, Secret},
+    current::Current,
+    guest::{Guest, Shared},
+    identity::Identity,
+    metrics::{AuthResult, HandshakeRefusal, ShardMetrics},
+};
 
 mod origin;
 mod refusal;
+mod token;
 
 pub(crate) use origin::OriginRule;
 pub(crate) use refusal::Refusal;
@@ -25,34 +38,43 @@ pub(crate) use refusal::Refusal;
 pub(crate) struct Agreed {
     pub(crate) upgrade: UpgradeFut,
     pub(crate) codec: Codec,
-    /// What the browser said the page is.
-    pub(crate) origin: Option<Box<str>>,
+    pub(crate) guest: Guest,
 }
 
 #[derive(Debug)]
 enum State {
-    /// No request has been answered yet.
-    Open,
-    Agreed(Agreed),
+    /// No request has been answered yet. The seat is for whoever asks.
+    Open(Seat),
+    Agreed(Box<Agreed>),
     Refused(HandshakeRefusal),
+}
+
+/// What holds for a handshake.
+#[derive(Debug)]
+pub(crate) struct Terms {
+    pub(crate) current: Arc<Current>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) metrics: Arc<ShardMetrics>,
+    /// The client's address.
+    pub(crate) ip: IpAddr,
+    /// The gateway has no room, and says so in HTTP.
+    pub(crate) is_full: bool,
 }
 
 /// Carries what holds for a handshake to its handler, and the outcome back to the acceptor.
 #[derive(Debug, Clone)]
 pub(crate) struct Handover {
+    terms: Arc<Terms>,
     state: Arc<Mutex<State>>,
-    current: Arc<Current>,
-    is_full: bool,
 }
 
 impl Handover {
-    /// `is_full`: the gateway has no room, and says so in HTTP.
-    pub(crate) fn new(current: Arc<Current>, is_full: bool) -> Self {
-        Self { state: Arc::new(Mutex::new(State::Open)), current, is_full }
+    pub(crate) fn new(terms: Terms, seat: Seat) -> Self {
+        Self { terms: Arc::new(terms), state: Arc::new(Mutex::new(State::Open(seat))) }
     }
 
-    fn put(&self, state: State) {
-        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
+    fn put(&self, state: State) -> State {
+        std::mem::replace(&mut *self.state.lock().unwrap_or_else(PoisonError::into_inner), state)
     }
 
     fn refuse(&self, refusal: Refusal) -> Response {
@@ -65,12 +87,11 @@ impl Handover {
     /// # Errors
     /// Nothing: why the client was refused, or that it left without a word.
     pub(crate) fn take(&self) -> Result<Agreed, HandshakeRefusal> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        match std::mem::replace(&mut *state, State::Open) {
-            State::Agreed(agreed) => Ok(agreed),
+        // It left before its request was complete: what a socket does that is closed.
+        match self.put(State::Refused(HandshakeRefusal::Io)) {
+            State::Agreed(agreed) => Ok(*agreed),
             State::Refused(refusal) => Err(refusal),
-            // It left before its request was complete.
-            State::Open => Err(HandshakeRefusal::Io),
+            State::Open(_) => Err(HandshakeRefusal::Io),
         }
     }
 }
@@ -85,27 +106,67 @@ async fn not_found(Extension(handover): Extension<Handover>) -> Response {
 }
 
 async fn handshake(Extension(handover): Extension<Handover>, request: Request) -> Response {
-    match accept(&handover, request) {
+    match accept(&handover, request).await {
         Ok(response) => response,
         Err(refusal) => handover.refuse(refusal),
     }
 }
 
-fn accept(handover: &Handover, mut request: Request) -> Result<Response, Refusal> {
-    if handover.is_full {
+/// From what costs nothing to what asks others: a request that fails in two ways is told the first.
+async fn accept(handover: &Handover, mut request: Request) -> Result<Response, Refusal> {
+    let terms = &handover.terms;
+    let config = &terms.current.config;
+    if terms.is_full {
         return Err(Refusal::full());
     }
     check(&request)?;
-    let origin = origin::check(request.headers(), &handover.current.config.http)?;
+    let origin = origin::check(request.headers(), &config.http)?;
     let (codec, chosen) = choose_protocol(request.headers())?;
+    let token = token::find(request.headers(), request.uri(), config.auth.query_token)?;
+    let (identity, user_seat) = match token {
+        Some(token) => terms.sign_in(&token, origin.as_deref()).await?,
+        // Whether somebody must sign in with the first message is the session's business.
+        None => (Identity::Anonymous, None),
+    };
+    let State::Open(seat) = handover.put(State::Refused(HandshakeRefusal::BadRequest)) else {
+        return Err(Refusal::bad_request("a connection has one handshake"));
+    };
     let (response, upgrade) =
         upgrade(&mut request).map_err(|_| Refusal::bad_request("this is not a WebSocket handshake"))?;
-    handover.put(State::Agreed(Agreed { upgrade, codec, origin }));
+    let guest = Guest { identity, ip: terms.ip, origin, seat, user_seat };
+    handover.put(State::Agreed(Box::new(Agreed { upgrade, codec, guest })));
     let mut response = response.into_response();
     if let Some(name) = chosen {
         response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(name));
     }
     Ok(response)
+}
+
+impl Terms {
+    /// Who the token belongs to, and a place for one more connection of that user.
+    async fn sign_in(&self, token: &Secret, origin: Option<&str>) -> Result<(Identity, Option<UserSeat>), Refusal> {
+        let auth = &self.current.auth;
+        let checked = if auth.is_offered() {
+            let visit = Visit { ip: self.ip, origin: origin.map(str::to_owned) };
+            auth.check(token.expose(), &visit).await.map_err(|error| (result_of(error), Refusal::from(error)))
+        } else {
+            Err((AuthResult::Unavailable, Refusal::no_auth()))
+        };
+        let result = checked.as_ref().map_or_else(|(result, _)| *result, |_| AuthResult::Ok);
+        self.metrics.auths.of(result).add(1);
+        let user = checked.map_err(|(_, refusal)| refusal)?;
+        let seat = self.shared.cluster.enter(&user).await?;
+        Ok((Identity::User(user), Some(seat)))
+    }
+}
+
+fn result_of(error: AuthError) -> AuthResult {
+    match error {
+        AuthError::Failed => AuthResult::Failed,
+        AuthError::Expired => AuthResult::Expired,
+        AuthError::Revoked => AuthResult::Revoked,
+        AuthError::Unavailable => AuthResult::Unavailable,
+    }
 }
 
 /// The conditions of RFC 6455 §4.2.1, and no body, which could smuggle a second request.

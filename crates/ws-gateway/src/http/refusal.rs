@@ -7,7 +7,7 @@ use axum::{
 };
 use serde::Serialize;
 
-use crate::{addresses::AddressLimitReached, metrics::HandshakeRefusal};
+use crate::{addresses::AddressLimitReached, auth::AuthError, cluster::UserLimitReached, metrics::HandshakeRefusal};
 
 /// When to come back. Drawn anew each time, so that those who were refused together do not return together.
 #[derive(Debug, Clone, Copy)]
@@ -101,6 +101,16 @@ impl Refusal {
         Self::forbidden(HandshakeRefusal::Origin, "origin_not_allowed", "the handshake needs an Origin")
     }
 
+    const fn unauthorized(reason: HandshakeRefusal, code: &'static str, message: &'static str) -> Self {
+        Self::new(reason, StatusCode::UNAUTHORIZED, code, message)
+    }
+
+    /// 401: there is a token, and nobody could ever check it.
+    pub(crate) const fn no_auth() -> Self {
+        let message = "this gateway has no authentication";
+        Self::unauthorized(HandshakeRefusal::AuthUnavailable, "auth_unavailable", message)
+    }
+
     const fn overloaded(reason: HandshakeRefusal, message: &'static str) -> Self {
         Self::new(reason, StatusCode::SERVICE_UNAVAILABLE, "try_again_later", message)
     }
@@ -164,6 +174,14 @@ impl Refusal {
                 (header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")),
                 (header::UPGRADE, HeaderValue::from_static("websocket")),
             ]),
+            // RFC 9110 §15.5.2, RFC 6750 §3
+            StatusCode::UNAUTHORIZED => {
+                let challenge = match self.reason {
+                    HandshakeRefusal::Unauthorized => "Bearer error=\"invalid_token\"",
+                    _ => "Bearer",
+                };
+                headers.push((header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge)));
+            }
             _ => {}
         }
         headers
@@ -182,6 +200,30 @@ impl From<AddressLimitReached> for Refusal {
         };
         let refusal = Self::new(HandshakeRefusal::Address, StatusCode::TOO_MANY_REQUESTS, code, message);
         Self { limit: Some(limit), ..refusal }.retry(retry)
+    }
+}
+
+impl From<UserLimitReached> for Refusal {
+    fn from(reached: UserLimitReached) -> Self {
+        let message = "the user has as many connections as allowed";
+        let status = StatusCode::TOO_MANY_REQUESTS;
+        let refusal = Self::new(HandshakeRefusal::UserLimit, status, "too_many_connections", message);
+        Self { limit: Some(reached.limit), ..refusal }.retry(Retry::Later)
+    }
+}
+
+impl From<AuthError> for Refusal {
+    fn from(error: AuthError) -> Self {
+        let failed = |message| Self::unauthorized(HandshakeRefusal::Unauthorized, "auth_failed", message);
+        match error {
+            AuthError::Failed => failed("the token is not valid"),
+            AuthError::Expired => failed("the token has expired"),
+            AuthError::Revoked => failed("the token was revoked"),
+            AuthError::Unavailable => {
+                let (reason, status) = (HandshakeRefusal::AuthUnavailable, StatusCode::SERVICE_UNAVAILABLE);
+                Self::new(reason, status, "auth_unavailable", "tokens cannot be checked at present").retry(Retry::Soon)
+            }
+        }
     }
 }
 
@@ -218,6 +260,24 @@ mod tests {
         assert_eq!(body["error"]["code"], "too_many_connections");
         assert_eq!(body["error"]["limit"], 7);
         assert!(body["error"]["retryAfterMs"].as_u64().is_some_and(|ms| (5000..=15_000).contains(&ms)));
+    }
+
+    #[test]
+    fn says_of_a_token_what_its_owner_may_know() {
+        for (error, text) in
+            [(AuthError::Failed, "not valid"), (AuthError::Expired, "expired"), (AuthError::Revoked, "revoked")]
+        {
+            let answer = String::from_utf8(Refusal::from(error).to_bytes()).expect("text");
+            assert!(answer.starts_with("HTTP/1.1 401 Unauthorized\r\n"), "{answer}");
+            assert!(answer.contains("www-authenticate: Bearer error=\"invalid_token\"\r\n"), "{answer}");
+            assert!(answer.contains("\"code\":\"auth_failed\"") && answer.contains(text), "{answer}");
+            assert!(!answer.contains("retry"), "{answer}");
+        }
+        let answer = String::from_utf8(Refusal::from(AuthError::Unavailable).to_bytes()).expect("text");
+        assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("retry-after: "), "{answer}");
+        assert!(answer.contains("\"code\":\"auth_unavailable\""), "{answer}");
+        let answer = String::from_utf8(Refusal::from(UserLimitReached { limit: 3 }).to_bytes()).expect("text");
+        assert!(answer.starts_with("HTTP/1.1 429 ") && answer.contains("\"limit\":3"), "{answer}");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use tokio::{io::AsyncReadExt, io::AsyncWriteExt, net::TcpStream};
 use crate::support::{Answer, Gateway, in_time, request};
 
 mod origin;
+mod token;
 
 /// The headers of a good handshake.
 const GOOD: &str = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\

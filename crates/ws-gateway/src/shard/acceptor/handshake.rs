@@ -13,9 +13,7 @@ use super::{Arrival, Handshakes, Pending};
 use crate::{
     addresses::Seat,
     current::Current,
-    guest::Guest,
-    http::{Agreed, Handover},
-    identity::Identity,
+    http::{Agreed, Handover, Terms},
     metrics::HandshakeRefusal,
 };
 
@@ -52,7 +50,14 @@ pub(super) async fn shake_hands(visitor: Visitor, handshakes: Rc<Handshakes>, pe
 async fn serve_http(visitor: Visitor, handshakes: &Handshakes) -> Result<Arrival, HandshakeRefusal> {
     let Visitor { stream, ip, seat, current } = visitor;
     let config = &current.config;
-    let handover = Handover::new(current.clone(), handshakes.is_full(config));
+    let terms = Terms {
+        current: current.clone(),
+        shared: handshakes.shared.clone(),
+        metrics: handshakes.metrics.clone(),
+        ip,
+        is_full: handshakes.is_full(config),
+    };
+    let handover = Handover::new(terms, seat);
     let _served = Served::begin(&handshakes.served);
     let service = service_fn(|mut request: Request<Incoming>| {
         request.extensions_mut().insert(handover.clone());
@@ -74,9 +79,8 @@ async fn serve_http(visitor: Visitor, handshakes: &Handshakes) -> Result<Arrival
             HandshakeRefusal::Io
         });
     }
-    let Agreed { upgrade, codec, origin } = handover.take()?;
+    let Agreed { upgrade, codec, guest } = handover.take()?;
     let (stream, early) = reclaim(upgrade).await.ok_or(HandshakeRefusal::Io)?;
-    let guest = Guest { identity: Identity::Anonymous, ip, origin, seat, user_seat: None };
     Ok(Arrival { stream, codec, early, guest: Box::new(guest) })
 }
 
