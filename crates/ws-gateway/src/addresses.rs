@@ -11,7 +11,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use crate::config::Limits;
+use crate::{
+    config::{Config, Limits},
+    http::trusts,
+};
 
 mod pace;
 
@@ -93,6 +96,14 @@ impl Addresses {
         }
         *count += 1;
         Ok(Seat(Some((self.clone(), network))))
+    }
+
+    /// The same, but that proxies take no place: all their clients come from one address.
+    ///
+    /// # Errors
+    /// [`AddressLimitReached`].
+    pub(crate) fn enter_from(self: &Arc<Self>, ip: IpAddr, config: &Config) -> Result<Seat, AddressLimitReached> {
+        if trusts(&config.http, ip) { Ok(Seat::default()) } else { self.enter(ip, &config.limits) }
     }
 
     fn counts(&self) -> MutexGuard<'_, HashMap<Network, u32>> {

@@ -26,10 +26,12 @@ use crate::{
     metrics::{AuthResult, HandshakeRefusal, ShardMetrics},
 };
 
+mod client;
 mod origin;
 mod refusal;
 mod token;
 
+pub(crate) use client::{Peer, trusts};
 pub(crate) use origin::OriginRule;
 pub(crate) use refusal::Refusal;
 
@@ -55,8 +57,7 @@ pub(crate) struct Terms {
     pub(crate) current: Arc<Current>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) metrics: Arc<ShardMetrics>,
-    /// The client's address.
-    pub(crate) ip: IpAddr,
+    pub(crate) peer: Peer,
     /// The gateway has no room, and says so in HTTP.
     pub(crate) is_full: bool,
 }
@@ -120,20 +121,26 @@ async fn accept(handover: &Handover, mut request: Request) -> Result<Response, R
         return Err(Refusal::full());
     }
     check(&request)?;
+    let ip = client::address(request.headers(), &terms.peer, &config.http)?;
+    // A peer that is no proxy took its place when it connected.
+    let seat = if terms.peer.is_trusted { Some(terms.shared.addresses.enter_from(ip, config)?) } else { None };
+    if config.http.require_tls && !client::is_secure(request.headers(), &terms.peer) {
+        return Err(Refusal::insecure());
+    }
     let origin = origin::check(request.headers(), &config.http)?;
     let (codec, chosen) = choose_protocol(request.headers())?;
     let token = token::find(request.headers(), request.uri(), config.auth.query_token)?;
     let (identity, user_seat) = match token {
-        Some(token) => terms.sign_in(&token, origin.as_deref()).await?,
+        Some(token) => terms.sign_in(&token, ip, origin.as_deref()).await?,
         // Whether somebody must sign in with the first message is the session's business.
         None => (Identity::Anonymous, None),
     };
-    let State::Open(seat) = handover.put(State::Refused(HandshakeRefusal::BadRequest)) else {
+    let State::Open(place) = handover.put(State::Refused(HandshakeRefusal::BadRequest)) else {
         return Err(Refusal::bad_request("a connection has one handshake"));
     };
     let (response, upgrade) =
         upgrade(&mut request).map_err(|_| Refusal::bad_request("this is not a WebSocket handshake"))?;
-    let guest = Guest { identity, ip: terms.ip, origin, seat, user_seat };
+    let guest = Guest { identity, ip, origin, seat: seat.unwrap_or(place), user_seat };
     handover.put(State::Agreed(Box::new(Agreed { upgrade, codec, guest })));
     let mut response = response.into_response();
     if let Some(name) = chosen {
@@ -144,10 +151,15 @@ async fn accept(handover: &Handover, mut request: Request) -> Result<Response, R
 
 impl Terms {
     /// Who the token belongs to, and a place for one more connection of that user.
-    async fn sign_in(&self, token: &Secret, origin: Option<&str>) -> Result<(Identity, Option<UserSeat>), Refusal> {
+    async fn sign_in(
+        &self,
+        token: &Secret,
+        ip: IpAddr,
+        origin: Option<&str>,
+    ) -> Result<(Identity, Option<UserSeat>), Refusal> {
         let auth = &self.current.auth;
         let checked = if auth.is_offered() {
-            let visit = Visit { ip: self.ip, origin: origin.map(str::to_owned) };
+            let visit = Visit { ip, origin: origin.map(str::to_owned) };
             auth.check(token.expose(), &visit).await.map_err(|error| (result_of(error), Refusal::from(error)))
         } else {
             Err((AuthResult::Unavailable, Refusal::no_auth()))

@@ -101,6 +101,11 @@ impl Refusal {
         Self::forbidden(HandshakeRefusal::Origin, "origin_not_allowed", "the handshake needs an Origin")
     }
 
+    /// 403: the client did not come by TLS.
+    pub(crate) const fn insecure() -> Self {
+        Self::forbidden(HandshakeRefusal::Insecure, "insecure_transport", "connect by TLS (wss)")
+    }
+
     const fn unauthorized(reason: HandshakeRefusal, code: &'static str, message: &'static str) -> Self {
         Self::new(reason, StatusCode::UNAUTHORIZED, code, message)
     }

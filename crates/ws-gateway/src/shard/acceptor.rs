@@ -170,7 +170,7 @@ impl Handshakes {
     /// A place for one more connection. An address beyond its own limits is refused first, so that it takes nothing of
     /// what all have together.
     fn seat(&self, config: &Config, ip: IpAddr) -> Result<Seat, Refusal> {
-        let seat = self.shared.addresses.enter(ip, &config.limits)?;
+        let seat = self.shared.addresses.enter_from(ip, config)?;
         if !self.shared.addresses.may_connect(&config.limits) {
             return Err(Refusal::too_fast());
         }

@@ -1,9 +1,15 @@
 //! Who comes in: pages, proxies, tokens, TLS, and what those are told who do not.
 
-use tokio::{io::AsyncReadExt, io::AsyncWriteExt, net::TcpStream};
+use std::net::SocketAddr;
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpSocket, TcpStream},
+};
 
 use crate::support::{Answer, Gateway, in_time, request};
 
+mod forwarded;
 mod origin;
 mod token;
 
@@ -20,6 +26,13 @@ async fn shake(gateway: &Gateway, headers: &str) -> Answer {
 async fn shake_at(gateway: &Gateway, path: &str, headers: &str) -> Answer {
     let stream = in_time("a connection", TcpStream::connect(gateway.address)).await.expect("a connection");
     shake_on(stream, path, headers).await.0
+}
+
+/// Connects from this address of the loopback network.
+pub(crate) async fn connect_from(source: [u8; 4], gateway: &Gateway) -> TcpStream {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind(SocketAddr::from((source, 0))).expect("all of 127.0.0.0/8 is this host's");
+    in_time("a connection", socket.connect(gateway.address)).await.expect("a connection")
 }
 
 /// The same on this connection, which is given back.

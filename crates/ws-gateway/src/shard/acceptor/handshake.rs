@@ -13,7 +13,7 @@ use super::{Arrival, Handshakes, Pending};
 use crate::{
     addresses::Seat,
     current::Current,
-    http::{Agreed, Handover, Terms},
+    http::{Agreed, Handover, Peer, Terms, trusts},
     metrics::HandshakeRefusal,
 };
 
@@ -54,7 +54,7 @@ async fn serve_http(visitor: Visitor, handshakes: &Handshakes) -> Result<Arrival
         current: current.clone(),
         shared: handshakes.shared.clone(),
         metrics: handshakes.metrics.clone(),
-        ip,
+        peer: Peer { ip, is_trusted: trusts(&config.http, ip), is_secure: false },
         is_full: handshakes.is_full(config),
     };
     let handover = Handover::new(terms, seat);

@@ -8,8 +8,8 @@ use tokio::{
 };
 
 use super::Scene;
-use crate::door::shake_on;
-use crate::support::{Answer, Client, Gateway, exchange, exchange_bytes, in_time, request, until};
+use crate::door::{connect_from, shake_on};
+use crate::support::{Answer, Client, exchange, exchange_bytes, in_time, request, until};
 
 const UPGRADE: &str = "Upgrade: websocket\r\nConnection: Upgrade\r\n";
 const VERSION: &str = "Sec-WebSocket-Version: 13\r\n";
@@ -24,13 +24,6 @@ fn says(answer: &Answer, code: &str) {
     let retry_after = answer.header("retry-after").map(|seconds| seconds.parse::<u64>().expect("seconds") * 1000);
     assert_eq!(error["retryAfterMs"].as_u64(), retry_after, "{}", answer.body);
     assert_eq!(retry_after.is_some(), [429, 503].contains(&answer.status), "{}", answer.head);
-}
-
-/// Connects from this address of the loopback network.
-async fn connect_from(source: [u8; 4], gateway: &Gateway) -> TcpStream {
-    let socket = TcpSocket::new_v4().expect("a socket");
-    socket.bind(SocketAddr::from((source, 0))).expect("all of 127.0.0.0/8 is this host's");
-    in_time("a connection", socket.connect(gateway.address)).await.expect("a connection")
 }
 
 /// The answer to a good handshake on this connection.
