@@ -1,132 +1,208 @@
 //! The public routes. There is one: the WebSocket handshake (RFC 6455 §4.2), on `path`.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use axum::{
     Extension, Router,
     extract::Request,
-    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header},
     response::{IntoResponse, Response},
     routing::any,
 };
 use fastwebsockets::upgrade::{UpgradeFut, is_upgrade_request, upgrade};
 use odin_protocol::{JSON_PROTOCOL, MSGPACK_PROTOCOL, codec::Codec};
 
-use crate::{config::Config, metrics::HandshakeRefusal};
+use crate::{
+    addresses::Seat,
+    auth::{AuthError, Visit},
+    cluster::UserSeat,
+    config::{Config, Secret},
+    current::Current,
+    guest::{Guest, Shared},
+    identity::Identity,
+    metrics::{AuthResult, HandshakeRefusal, ShardMetrics},
+};
 
-/// How long a client should wait before it tries a full gateway again.
-const RETRY_AFTER_S: &str = "5";
+mod client;
+mod origin;
+mod refusal;
+mod token;
+
+pub(crate) use client::{Peer, trusts};
+pub(crate) use origin::OriginRule;
+pub(crate) use refusal::Refusal;
+
+/// A handshake that was agreed on.
+#[derive(Debug)]
+pub(crate) struct Agreed {
+    pub(crate) upgrade: UpgradeFut,
+    pub(crate) codec: Codec,
+    pub(crate) guest: Guest,
+}
 
 #[derive(Debug)]
 enum State {
-    /// No request has been answered yet.
-    Open,
-    Upgrade(UpgradeFut, Codec),
+    /// No request has been answered yet. The seat is for whoever asks.
+    Open(Seat),
+    Agreed(Box<Agreed>),
     Refused(HandshakeRefusal),
 }
 
-/// Carries the outcome of a handshake from the handler back to the acceptor.
+/// What holds for a handshake.
+#[derive(Debug)]
+pub(crate) struct Terms {
+    pub(crate) current: Arc<Current>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) metrics: Arc<ShardMetrics>,
+    pub(crate) peer: Peer,
+    /// The gateway has no room, and says so in HTTP.
+    pub(crate) is_full: bool,
+}
+
+/// Carries what holds for a handshake to its handler, and the outcome back to the acceptor.
 #[derive(Debug, Clone)]
 pub(crate) struct Handover {
+    terms: Arc<Terms>,
     state: Arc<Mutex<State>>,
-    is_full: bool,
 }
 
 impl Handover {
-    /// `is_full`: the gateway has no room, and says so in HTTP.
-    pub(crate) fn new(is_full: bool) -> Self {
-        Self { state: Arc::new(Mutex::new(State::Open)), is_full }
+    pub(crate) fn new(terms: Terms, seat: Seat) -> Self {
+        Self { terms: Arc::new(terms), state: Arc::new(Mutex::new(State::Open(seat))) }
     }
 
-    fn put(&self, state: State) {
-        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
+    fn put(&self, state: State) -> State {
+        std::mem::replace(&mut *self.state.lock().unwrap_or_else(PoisonError::into_inner), state)
     }
 
-    /// The upgrade that was agreed on.
+    fn refuse(&self, refusal: Refusal) -> Response {
+        self.put(State::Refused(refusal.reason));
+        refusal.into_response()
+    }
+
+    /// What was agreed on.
     ///
     /// # Errors
-    /// There is none: why the client was refused, or that it left without a word.
-    pub(crate) fn take(&self) -> Result<(UpgradeFut, Codec), HandshakeRefusal> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        match std::mem::replace(&mut *state, State::Open) {
-            State::Upgrade(upgrade, codec) => Ok((upgrade, codec)),
+    /// Nothing: why the client was refused, or that it left without a word.
+    pub(crate) fn take(&self) -> Result<Agreed, HandshakeRefusal> {
+        // It left before its request was complete: what a socket does that is closed.
+        match self.put(State::Refused(HandshakeRefusal::Io)) {
+            State::Agreed(agreed) => Ok(*agreed),
             State::Refused(refusal) => Err(refusal),
-            State::Open => Err(HandshakeRefusal::NotFound),
+            State::Open(_) => Err(HandshakeRefusal::Io),
         }
     }
 }
 
 /// The router of every connection. Each request carries a [`Handover`] among its extensions.
 pub(crate) fn router(config: &Config) -> Router {
-    Router::new().route(&config.path, any(handshake))
+    Router::new().route(&config.path, any(handshake)).fallback(not_found)
 }
 
-async fn handshake(Extension(handover): Extension<Handover>, mut request: Request) -> Response {
-    let refuse = |refusal, status: StatusCode, why: &'static str| {
-        handover.put(State::Refused(refusal));
-        (status, why).into_response()
-    };
-    if handover.is_full {
-        let mut response =
-            refuse(HandshakeRefusal::Capacity, StatusCode::SERVICE_UNAVAILABLE, "no room for another connection");
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_S));
-        return response;
+async fn not_found(Extension(handover): Extension<Handover>) -> Response {
+    handover.refuse(Refusal::not_found())
+}
+
+async fn handshake(Extension(handover): Extension<Handover>, request: Request) -> Response {
+    match accept(&handover, request).await {
+        Ok(response) => response,
+        Err(refusal) => handover.refuse(refusal),
     }
-    if let Err((status, why)) = check(&request) {
-        let mut response = refuse(HandshakeRefusal::BadRequest, status, why);
-        if status == StatusCode::METHOD_NOT_ALLOWED {
-            // RFC 9110 §15.5.6
-            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET"));
-        }
-        if status == StatusCode::UPGRADE_REQUIRED {
-            // RFC 6455 §4.4
-            let headers = response.headers_mut();
-            headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-            headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-            headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-        }
-        return response;
+}
+
+/// From what costs nothing to what asks others: a request that fails in two ways is told the first.
+async fn accept(handover: &Handover, mut request: Request) -> Result<Response, Refusal> {
+    let terms = &handover.terms;
+    let config = &terms.current.config;
+    if terms.is_full {
+        return Err(Refusal::full());
     }
-    let Ok((codec, chosen)) = choose_protocol(request.headers()) else {
-        return refuse(
-            HandshakeRefusal::BadRequest,
-            StatusCode::BAD_REQUEST,
-            "none of the offered sub-protocols is known",
-        );
+    check(&request)?;
+    let ip = client::address(request.headers(), &terms.peer, &config.http)?;
+    // A peer that is no proxy took its place when it connected.
+    let seat = if terms.peer.is_trusted { Some(terms.shared.addresses.enter_from(ip, config)?) } else { None };
+    if config.http.require_tls && !client::is_secure(request.headers(), &terms.peer) {
+        return Err(Refusal::insecure());
+    }
+    let origin = origin::check(request.headers(), &config.http)?;
+    let (codec, chosen) = choose_protocol(request.headers())?;
+    let token = token::find(request.headers(), request.uri(), config.auth.query_token)?;
+    let (identity, user_seat) = match token {
+        Some(token) => terms.sign_in(&token, ip, origin.as_deref()).await?,
+        // Whether somebody must sign in with the first message is the session's business.
+        None => (Identity::Anonymous, None),
     };
-    let Ok((response, upgrade)) = upgrade(&mut request) else {
-        return refuse(HandshakeRefusal::BadRequest, StatusCode::BAD_REQUEST, "not a WebSocket handshake");
+    let State::Open(place) = handover.put(State::Refused(HandshakeRefusal::BadRequest)) else {
+        return Err(Refusal::bad_request("a connection has one handshake"));
     };
-    handover.put(State::Upgrade(upgrade, codec));
+    let (response, upgrade) =
+        upgrade(&mut request).map_err(|_| Refusal::bad_request("this is not a WebSocket handshake"))?;
+    let guest = Guest { identity, ip, origin, seat: seat.unwrap_or(place), user_seat };
+    handover.put(State::Agreed(Box::new(Agreed { upgrade, codec, guest })));
     let mut response = response.into_response();
     if let Some(name) = chosen {
         response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(name));
     }
-    response
+    Ok(response)
+}
+
+impl Terms {
+    /// Who the token belongs to, and a place for one more connection of that user.
+    async fn sign_in(
+        &self,
+        token: &Secret,
+        ip: IpAddr,
+        origin: Option<&str>,
+    ) -> Result<(Identity, Option<UserSeat>), Refusal> {
+        let auth = &self.current.auth;
+        let checked = if auth.is_offered() {
+            let visit = Visit { ip, origin: origin.map(str::to_owned) };
+            auth.check(token.expose(), &visit).await.map_err(|error| (result_of(error), Refusal::from(error)))
+        } else {
+            Err((AuthResult::Unavailable, Refusal::no_auth()))
+        };
+        let result = checked.as_ref().map_or_else(|(result, _)| *result, |_| AuthResult::Ok);
+        self.metrics.auths.of(result).add(1);
+        let user = checked.map_err(|(_, refusal)| refusal)?;
+        let seat = self.shared.cluster.enter(&user).await?;
+        Ok((Identity::User(user), Some(seat)))
+    }
+}
+
+fn result_of(error: AuthError) -> AuthResult {
+    match error {
+        AuthError::Failed => AuthResult::Failed,
+        AuthError::Expired => AuthResult::Expired,
+        AuthError::Revoked => AuthResult::Revoked,
+        AuthError::Unavailable => AuthResult::Unavailable,
+    }
 }
 
 /// The conditions of RFC 6455 §4.2.1, and no body, which could smuggle a second request.
-fn check(request: &Request) -> Result<(), (StatusCode, &'static str)> {
+fn check(request: &Request) -> Result<(), Refusal> {
     let headers = request.headers();
     if request.method() != Method::GET {
-        return Err((StatusCode::METHOD_NOT_ALLOWED, "the handshake is a GET"));
+        return Err(Refusal::method_not_allowed());
     }
     if request.version() != Version::HTTP_11 {
-        return Err((StatusCode::BAD_REQUEST, "the handshake needs HTTP/1.1"));
+        return Err(Refusal::bad_request("the handshake needs HTTP/1.1"));
     }
     if headers.contains_key(header::CONTENT_LENGTH) || headers.contains_key(header::TRANSFER_ENCODING) {
-        return Err((StatusCode::BAD_REQUEST, "the handshake has no body"));
+        return Err(Refusal::bad_request("the handshake has no body"));
     }
     if !is_upgrade_request(request) {
-        return Err((StatusCode::UPGRADE_REQUIRED, "this is a WebSocket endpoint"));
+        return Err(Refusal::upgrade_required("this is a WebSocket endpoint"));
     }
     match only(headers, &header::SEC_WEBSOCKET_VERSION) {
         Some("13") => {}
-        _ => return Err((StatusCode::UPGRADE_REQUIRED, "the handshake needs Sec-WebSocket-Version 13")),
+        _ => return Err(Refusal::upgrade_required("the handshake needs Sec-WebSocket-Version 13")),
     }
     match only(headers, &header::SEC_WEBSOCKET_KEY) {
         Some(key) if is_nonce(key) => Ok(()),
-        _ => Err((StatusCode::BAD_REQUEST, "the handshake needs one Sec-WebSocket-Key of 16 bytes")),
+        _ => Err(Refusal::bad_request("the handshake needs one Sec-WebSocket-Key of 16 bytes")),
     }
 }
 
@@ -145,10 +221,11 @@ fn is_nonce(key: &str) -> bool {
 }
 
 /// The first sub-protocol of the client's list that we speak; JSON when it offers none at all.
-fn choose_protocol(headers: &HeaderMap) -> Result<(Codec, Option<&'static str>), ()> {
+fn choose_protocol(headers: &HeaderMap) -> Result<(Codec, Option<&'static str>), Refusal> {
+    let unknown = || Refusal::bad_request("none of the offered sub-protocols is known");
     let mut offered = false;
     for value in headers.get_all(header::SEC_WEBSOCKET_PROTOCOL) {
-        for name in value.to_str().map_err(|_| ())?.split(',').map(str::trim) {
+        for name in value.to_str().map_err(|_| unknown())?.split(',').map(str::trim) {
             offered = true;
             match name {
                 JSON_PROTOCOL => return Ok((Codec::Json, Some(JSON_PROTOCOL))),
@@ -157,30 +234,5 @@ fn choose_protocol(headers: &HeaderMap) -> Result<(Codec, Option<&'static str>),
             }
         }
     }
-    if offered { Err(()) } else { Ok((Codec::Json, None)) }
-}
-
-/// A page, or a family of pages, that may connect: `https://app.example`, `https://*.example`, `*`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OriginRule(String);
-
-impl OriginRule {
-    /// Every page.
-    pub fn any() -> Self {
-        Self("*".to_owned())
-    }
-}
-
-impl std::str::FromStr for OriginRule {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        Ok(Self(text.to_owned()))
-    }
-}
-
-impl std::fmt::Display for OriginRule {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
+    if offered { Err(unknown()) } else { Ok((Codec::Json, None)) }
 }

@@ -511,6 +511,9 @@ impl Shard {
         self.slots_end = self.slots_end.max(slot + 1);
         self.metrics.connections.set(self.connections.len() as u64);
         self.metrics.connections_opened.add(1);
+        if self.connections[slot].guest.identity.user().is_some() {
+            self.metrics.users.add(1);
+        }
         if !cfg!(feature = "echo") {
             self.welcome(slot);
             self.connections[slot].look_s = self.next_look(slot);

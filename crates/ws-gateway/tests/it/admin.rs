@@ -74,10 +74,10 @@ async fn logs_neither_payloads_nor_what_clients_call_themselves() {
     let stream = TcpStream::connect(odin.gateway.address).await.expect("a connection");
     let headers = format!(
         "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
-         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nAuthorization: Bearer {word}\r\nCookie: session={word}\r\n\
-         User-Agent: {word}\\n{{\"level\":\"ERROR\"}}\r\nSec-WebSocket-Protocol: odin.v1.json, odin.token.{word}\r\n"
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nAuthorization: Basic {word}\r\nCookie: session={word}\r\n\
+         User-Agent: {word}\\n{{\"level\":\"ERROR\"}}\r\nSec-WebSocket-Protocol: odin.v1.json, {word}\r\n"
     );
-    let text = request(&format!("GET /ws?token={word} HTTP/1.1"), &headers);
+    let text = request(&format!("GET /ws?{word}={word} HTTP/1.1"), &headers);
     let mut client = Client::shake_hands(stream, text.as_bytes(), odin_protocol::Codec::Json).await;
     client.subscribe(&["price:BTC"]).await;
     odin.publisher.publish("odin.tokens.BTC.price", format!(r#"{{"price":"{word}"}}"#)).await;

@@ -90,6 +90,7 @@ async fn speaks_json_with_whoever_names_no_sub_protocol() {
     assert!(matches!(client.message().await, ServerMessage::Pong { id: None, .. }));
 }
 
+/// Checklist 6: sub-protocols that nobody knows, or none in a list.
 #[tokio::test]
 async fn refuses_sub_protocols_that_it_does_not_know_and_echoes_none() {
     let gateway = Gateway::without_nats(|_| {});
@@ -103,6 +104,7 @@ async fn refuses_sub_protocols_that_it_does_not_know_and_echoes_none() {
     gateway.metric_becomes(reason, 5).await;
 }
 
+/// Checklist 8: extensions with bad parameters, or a hundred of them.
 #[tokio::test]
 async fn declines_extensions_and_connects_without() {
     let gateway = Gateway::without_nats(|_| {});
@@ -132,6 +134,7 @@ async fn takes_header_names_and_values_in_any_case_and_lists() {
     Client::shake_hands(stream, text.as_bytes(), Codec::Json).await;
 }
 
+/// Checklist 10: frames in the same packet as the handshake.
 #[tokio::test]
 async fn loses_no_frame_that_comes_in_the_same_packet_as_the_handshake() {
     let odin = Odin::start().await;
@@ -163,6 +166,7 @@ async fn takes_up_a_frame_that_was_cut_by_the_end_of_the_handshake_packet() {
     assert!(matches!(client.message().await, ServerMessage::Pong { id: Some(RequestId::Number(7)), .. }));
 }
 
+/// Checklist 59: look for metrics and probes where clients connect.
 #[tokio::test]
 async fn serves_on_the_configured_path_only() {
     let gateway = Gateway::without_nats(|config| config.path = "/live".to_owned());

@@ -11,6 +11,7 @@
 //! | `slow_reader` | those who take less than there is |
 //! | `bus` | NATS that is late, lossy, restarted, re-created |
 //! | `cluster` | NATS with three nodes, and one of them killed |
+//! | `door` | pages, proxies, tokens, TLS: who comes in, and what the others are told |
 //! | `drain` | how a gateway leaves |
 //! | `freshness` | audits, positions, and how clients learn that what they have may be old |
 //! | `late` | feeds that some get late |
@@ -26,6 +27,7 @@ mod admin;
 mod bus;
 mod cluster;
 mod connect;
+mod door;
 mod drain;
 mod fanout;
 mod freshness;

@@ -1,17 +1,48 @@
 //! Hostile handshakes.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
-use tokio::{io::AsyncWriteExt, net::TcpStream};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpSocket, TcpStream},
+};
 
 use super::Scene;
-use crate::support::{Client, exchange, exchange_bytes, in_time, request};
+use crate::door::{connect_from, shake_on};
+use crate::support::{Answer, Client, exchange, exchange_bytes, in_time, request, until};
 
 const UPGRADE: &str = "Upgrade: websocket\r\nConnection: Upgrade\r\n";
 const VERSION: &str = "Sec-WebSocket-Version: 13\r\n";
 const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
-/// Attack: connect and say nothing.
+/// Expects an answer that says why, for programs and for people.
+fn says(answer: &Answer, code: &str) {
+    let error = &answer.json()["error"];
+    assert_eq!(error["code"], code, "{}", answer.body);
+    assert!(error["message"].as_str().is_some_and(|text| !text.is_empty()), "{}", answer.body);
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    let retry_after = answer.header("retry-after").map(|seconds| seconds.parse::<u64>().expect("seconds") * 1000);
+    assert_eq!(error["retryAfterMs"].as_u64(), retry_after, "{}", answer.body);
+    assert_eq!(retry_after.is_some(), [429, 503].contains(&answer.status), "{}", answer.head);
+}
+
+/// The answer to a good handshake on this connection.
+async fn ask(stream: TcpStream) -> Answer {
+    shake_on(stream, "/ws", "").await.0
+}
+
+/// Connects and is reset, which may be so soon that it looks like a connect that failed.
+async fn is_reset(address: SocketAddr) -> bool {
+    in_time("the end of the connection", async {
+        let Ok(mut stream) = TcpStream::connect(address).await else {
+            return true;
+        };
+        stream.read(&mut [0; 1]).await.is_err()
+    })
+    .await
+}
+
+/// Checklist 1: connect and say nothing.
 #[tokio::test]
 async fn closes_a_silent_connection_when_its_handshake_takes_too_long() {
     let scene = Scene::with(|config| config.limits.handshake_timeout = Duration::from_secs(1)).await;
@@ -20,7 +51,7 @@ async fn closes_a_silent_connection_when_its_handshake_takes_too_long() {
     scene.leaves_all_unharmed().await;
 }
 
-/// Attack: slowloris, a header byte now and then, so that no single read takes long.
+/// Checklist 2: slowloris, a header byte now and then, so that no single read takes long.
 #[tokio::test]
 async fn closes_a_trickled_handshake_at_its_total_deadline() {
     let scene = Scene::with(|config| config.limits.handshake_timeout = Duration::from_secs(1)).await;
@@ -41,7 +72,7 @@ async fn closes_a_trickled_handshake_at_its_total_deadline() {
     scene.leaves_all_unharmed().await;
 }
 
-/// Attack: many silent and trickling connections at once, to keep good clients out.
+/// Checklist 2: many silent and trickling connections at once, to keep good clients out.
 #[tokio::test]
 async fn serves_good_clients_beside_hundreds_of_silent_ones() {
     let scene = Scene::with(|config| {
@@ -64,7 +95,7 @@ async fn serves_good_clients_beside_hundreds_of_silent_ones() {
     scene.leaves_all_unharmed().await;
 }
 
-/// Attack: more handshakes at once than the gateway has room for.
+/// Checklist 12: more handshakes at once than the gateway has room for.
 #[tokio::test]
 async fn turns_handshakes_beyond_the_cap_away_and_recovers() {
     let scene = Scene::with(|config| {
@@ -78,8 +109,7 @@ async fn turns_handshakes_beyond_the_cap_away_and_recovers() {
     }
     scene.gateway.metric_becomes("odin_gateway_handshakes_pending", 4).await;
     for _ in 0..3 {
-        // Closed unread.
-        assert_eq!(exchange_bytes(scene.gateway.address, request("GET /ws HTTP/1.1", "").as_bytes()).await, b"");
+        assert!(is_reset(scene.gateway.address).await);
     }
     scene.refuses("capacity", 3).await;
     drop(silent);
@@ -88,15 +118,14 @@ async fn turns_handshakes_beyond_the_cap_away_and_recovers() {
     scene.leaves_all_unharmed().await;
 }
 
-/// Attack: more connections than the gateway may hold.
+/// Checklist 12: more connections than the gateway may hold.
 #[tokio::test]
 async fn sends_connections_beyond_the_cap_away_until_there_is_room() {
     let scene = Scene::with(|config| config.limits.connections = 3).await;
     let mut clients = vec![Client::connect(&scene.gateway).await, Client::connect(&scene.gateway).await];
     let good = format!("{UPGRADE}{VERSION}{KEY}");
     for _ in 0..3 {
-        let answer = scene.is_refused(503, "GET /ws HTTP/1.1", &good).await;
-        assert!(answer.header("retry-after").is_some_and(|seconds| seconds.parse::<u32>().is_ok()));
+        says(&scene.is_refused(503, "GET /ws HTTP/1.1", &good).await, "try_again_later");
     }
     scene.refuses("capacity", 3).await;
     clients.pop();
@@ -106,7 +135,92 @@ async fn sends_connections_beyond_the_cap_away_until_there_is_room() {
     scene.leaves_all_unharmed().await;
 }
 
-/// Attack: a header of 20 KiB, 200 headers, an address of 64 KiB.
+/// Checklist 12: connections that come faster than the gateway lets them in.
+#[tokio::test]
+async fn sends_connections_beyond_the_rate_away_until_it_is_calm() {
+    let scene = Scene::with(|config| config.limits.connects_per_second = Some(2)).await;
+    let good = request("GET /ws HTTP/1.1", &format!("{UPGRADE}{VERSION}{KEY}"));
+    let refused = until("a refusal", async || {
+        let bytes = exchange_bytes(scene.gateway.address, request("GET /other HTTP/1.1", "").as_bytes()).await;
+        Some(Answer::parse(&bytes)).filter(|answer| answer.status == 503)
+    });
+    says(&refused.await, "try_again_later");
+    assert!(scene.gateway.metric("odin_gateway_handshakes_refused_total{reason=\"rate\"}").await > 0);
+    let connected = until("calm", async || {
+        let mut stream = TcpStream::connect(scene.gateway.address).await.expect("a connection");
+        stream.write_all(good.as_bytes()).await.expect("sent");
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).await.expect("an answer");
+        (status == *b"HTTP/1.1 101").then_some(stream)
+    });
+    drop(connected.await);
+    scene.leaves_all_unharmed().await;
+}
+
+/// Checklist 12: all connections of the gateway from one address.
+#[tokio::test]
+async fn gives_one_address_no_more_connections_than_its_own() {
+    let scene = Scene::with(|config| config.limits.connections_per_ip = Some(2)).await;
+    let second = connect_from([127, 0, 0, 1], &scene.gateway).await;
+    scene.gateway.metric_becomes("odin_gateway_handshakes_pending", 1).await;
+    // Silent ones count: they are what a slow attack is made of.
+    let answer = ask(connect_from([127, 0, 0, 1], &scene.gateway).await).await;
+    assert_eq!((answer.status, &answer.json()["error"]["limit"]), (429, &2.into()));
+    says(&answer, "too_many_connections");
+    assert_eq!(ask(connect_from([127, 0, 0, 2], &scene.gateway).await).await.status, 101);
+    scene.refuses("address", 1).await;
+    drop(second);
+    scene.gateway.metric_becomes("odin_gateway_handshakes_pending", 0).await;
+    scene.gateway.metric_becomes("odin_gateway_connections", 1).await;
+    assert_eq!(ask(connect_from([127, 0, 0, 1], &scene.gateway).await).await.status, 101);
+    scene.leaves_all_unharmed().await;
+}
+
+/// Checklist 12: one address that connects again and again.
+#[tokio::test]
+async fn slows_an_address_down_that_connects_too_often() {
+    let scene = Scene::with(|config| config.limits.connects_per_ip_per_second = Some(1)).await;
+    let refused = until("a refusal", async || {
+        let answer = ask(connect_from([127, 0, 0, 1], &scene.gateway).await).await;
+        Some(answer).filter(|answer| answer.status == 429)
+    });
+    says(&refused.await, "rate_limited");
+    assert_eq!(ask(connect_from([127, 0, 0, 9], &scene.gateway).await).await.status, 101);
+    scene.gateway.metric_reaches("odin_gateway_handshakes_refused_total{reason=\"address\"}", 1).await;
+    scene.leaves_all_unharmed().await;
+}
+
+/// Checklist 12: be sent away, and stay on the line, in a crowd. The first of them may be silent for as long as a handshake
+/// may; beyond a bound they are reset, and whoever may come in never waits for any of them.
+#[tokio::test]
+async fn keeps_no_crowd_of_those_who_were_sent_away() {
+    let scene = Scene::with(|config| {
+        config.limits.connections_per_ip = Some(1);
+        config.limits.handshakes = 2;
+        config.limits.handshake_timeout = Duration::from_secs(3600);
+    })
+    .await;
+    let mut silent = Vec::new();
+    let reset = until("a reset", async || {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        let Ok(stream) = socket.connect(scene.gateway.address).await else {
+            return Some(());
+        };
+        silent.push(stream);
+        // The one that is reset is the last that came.
+        let last = silent.last_mut()?;
+        tokio::time::timeout(Duration::from_millis(5), last.read(&mut [0; 1])).await.ok()?.err().map(|_| ())
+    });
+    reset.await;
+    assert!((200..2000).contains(&silent.len()), "{}", silent.len());
+    assert_eq!(ask(connect_from([127, 0, 0, 2], &scene.gateway).await).await.status, 101);
+    // They get their answer when they ask for it.
+    says(&ask(silent.swap_remove(0)).await, "too_many_connections");
+    drop(silent);
+    scene.leaves_all_unharmed().await;
+}
+
+/// Checklist 4: a header of 20 KiB, 200 headers, an address of 64 KiB.
 #[tokio::test]
 async fn refuses_heads_that_are_too_large() {
     let scene = Scene::new().await;
@@ -122,7 +236,7 @@ async fn refuses_heads_that_are_too_large() {
     scene.leaves_all_unharmed().await;
 }
 
-/// Attack: handshakes with something missing, repeated or wrong.
+/// Checklist 5: handshakes with something missing, repeated or wrong.
 #[tokio::test]
 async fn refuses_handshakes_that_are_none() {
     let scene = Scene::new().await;
@@ -157,13 +271,20 @@ async fn refuses_handshakes_that_are_none() {
             }
             _ => {}
         }
+        let code = match status {
+            400 => "bad_request",
+            404 => "not_found",
+            405 => "method_not_allowed",
+            _ => "upgrade_required",
+        };
+        says(&answer, code);
     }
     scene.refuses("bad_request", cases.len() as u64 - 1).await;
     scene.refuses("not_found", 1).await;
     scene.leaves_all_unharmed().await;
 }
 
-/// Attack: smuggle a second request past a proxy in the handshake's body.
+/// Checklist 9: smuggle a second request past a proxy in the handshake's body.
 #[tokio::test]
 async fn refuses_handshakes_with_a_body() {
     let scene = Scene::new().await;
@@ -187,7 +308,7 @@ async fn refuses_handshakes_with_a_body() {
     scene.leaves_all_unharmed().await;
 }
 
-/// Attack: what is no HTTP at all, such as TLS on the plain port.
+/// Checklist 3: what is no HTTP at all, such as TLS on the plain port.
 #[tokio::test]
 async fn refuses_what_is_not_http() {
     let scene = Scene::new().await;
@@ -203,7 +324,7 @@ async fn refuses_what_is_not_http() {
     scene.leaves_all_unharmed().await;
 }
 
-/// Attack: leave in the middle of the handshake.
+/// Checklist 1: leave in the middle of the handshake.
 #[tokio::test]
 async fn forgets_whoever_leaves_before_the_handshake_is_done() {
     let scene = Scene::new().await;
