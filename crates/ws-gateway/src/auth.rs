@@ -1,5 +1,8 @@
 //! Who a token, a key or a session belongs to.
 
+mod claims;
+mod fault;
+
 use std::{fmt, net::IpAddr, str::FromStr, sync::Arc};
 
 use crate::identity::User;
