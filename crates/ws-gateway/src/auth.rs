@@ -2,6 +2,7 @@
 
 mod claims;
 mod fault;
+mod keys;
 
 use std::{fmt, net::IpAddr, str::FromStr, sync::Arc};
 
