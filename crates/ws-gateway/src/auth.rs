@@ -1,10 +1,13 @@
 //! Who a token, a key or a session belongs to.
 
+mod api_key;
 mod claims;
 mod fault;
 mod keys;
 
 use std::{fmt, net::IpAddr, str::FromStr, sync::Arc};
+
+pub(crate) use api_key::faults as api_key_faults;
 
 use crate::identity::User;
 

@@ -1,8 +1,8 @@
 //! Whether those who may come in can, and nobody else: combinations of `[auth]`, `[http]`, `[tls]`, `[admin]`,
 //! `[cluster]` and the limits of users.
 
-use crate::auth::Algorithm;
-use crate::config::build::Build;
+use crate::auth::{Algorithm, api_key_faults};
+use crate::config::build::{API_KEYS_KEY, Build};
 use crate::config::{Auth, Config, Overflow, Secret};
 use crate::rules::{overlaps, subject_fault};
 
@@ -57,6 +57,9 @@ fn auth(build: &mut Build, auth: &Auth) {
     }
     if is_short(auth.hs256_secret.as_ref(), MIN_HS256_SECRET_BYTES) {
         build.conflict("auth.hs256_secret", &format!("must have at least {MIN_HS256_SECRET_BYTES} bytes"));
+    }
+    for (number, fault) in api_key_faults(&auth.api_keys) {
+        build.conflict(API_KEYS_KEY, &format!("number {number}: {fault}"));
     }
     if let Some(subject) = &auth.callout_subject
         && (subject.contains(['*', '>']) || subject_fault(subject).is_some())
