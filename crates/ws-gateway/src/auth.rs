@@ -3,11 +3,14 @@
 mod api_key;
 mod claims;
 mod fault;
+mod jwks;
 mod keys;
+mod seldom;
 
 use std::{fmt, net::IpAddr, str::FromStr, sync::Arc};
 
 pub(crate) use api_key::faults as api_key_faults;
+pub(crate) use jwks::url_fault as jwks_url_fault;
 
 use crate::identity::User;
 

@@ -1,7 +1,7 @@
 //! Whether those who may come in can, and nobody else: combinations of `[auth]`, `[http]`, `[tls]`, `[admin]`,
 //! `[cluster]` and the limits of users.
 
-use crate::auth::{Algorithm, api_key_faults};
+use crate::auth::{Algorithm, api_key_faults, jwks_url_fault};
 use crate::config::build::{API_KEYS_KEY, Build};
 use crate::config::{Auth, Config, Overflow, Secret};
 use crate::rules::{overlaps, subject_fault};
@@ -57,6 +57,9 @@ fn auth(build: &mut Build, auth: &Auth) {
     }
     if is_short(auth.hs256_secret.as_ref(), MIN_HS256_SECRET_BYTES) {
         build.conflict("auth.hs256_secret", &format!("must have at least {MIN_HS256_SECRET_BYTES} bytes"));
+    }
+    if let Some(fault) = auth.jwks_url.as_deref().and_then(jwks_url_fault) {
+        build.conflict("auth.jwks_url", fault);
     }
     for (number, fault) in api_key_faults(&auth.api_keys) {
         build.conflict(API_KEYS_KEY, &format!("number {number}: {fault}"));
