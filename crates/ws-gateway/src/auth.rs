@@ -1,6 +1,7 @@
 //! Who a token, a key or a session belongs to.
 
 mod api_key;
+mod callout;
 mod claims;
 mod fault;
 mod jwks;
