@@ -56,6 +56,7 @@ pub mod telemetry;
 #[allow(dead_code, reason = "not all of it is used yet")]
 mod tls;
 
+pub use auth::AuthSetupError;
 pub use error::RunError;
 
 use admin::{Admin, NotReady, Readiness};
@@ -165,8 +166,11 @@ pub async fn run(config: Config, listeners: Listeners, stop: impl Future<Output 
     let config = Arc::new(config);
     let metrics = Arc::new(Metrics::new(config.shards.get()));
     let shared = Arc::new(Shared { addresses: Arc::default(), cluster: Arc::default(), revocations: Arc::default() });
-    let (current, currents) =
-        watch::channel(Arc::new(Current { config: config.clone(), auth: Arc::new(Authenticator {}), tls: None }));
+    let (current, currents) = watch::channel(Arc::new(Current {
+        config: config.clone(),
+        auth: Arc::new(Authenticator::closed()),
+        tls: None,
+    }));
     let (ready, readiness) = watch::channel(Readiness::NotReady(NotReady::Starting));
     let (stage, staged) = watch::channel(Stage::Serving);
     let (commands, asked) = mpsc::channel(COMMANDS);
