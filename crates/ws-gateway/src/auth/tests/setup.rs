@@ -157,3 +157,31 @@ async fn a_successor_that_cannot_be_leaves_the_old_one_as_it_is() {
     assert!(auth.successor(&config).is_err());
     assert!(auth.sub(&hs256(&claims("a"))).await.is_ok());
 }
+
+/// The examples of the manual, by their language.
+fn examples(language: &str) -> Vec<&'static str> {
+    let manual = include_str!("../../../../../docs/operations/authentication.md");
+    let (open, close) = (format!("```{language}\n"), "```\n");
+    let blocks = manual.split(open.as_str()).skip(1);
+    blocks.map(|rest| rest.split(close).next().expect("split gives one at least")).collect()
+}
+
+#[test]
+fn the_examples_of_the_manual_are_good() {
+    let configurations = examples("toml");
+    assert_eq!(configurations.len(), 5);
+    for text in configurations {
+        let file = Some((PathBuf::from("odin.toml"), text.to_owned()));
+        let config = crate::config::build(&crate::config::Inputs { file, ..Default::default() });
+        assert!(config.is_ok_and(|config| config.auth.is_offered()), "{text}");
+    }
+    let demands =
+        crate::auth::claims::Demands { issuer: None, audience: None, leeway: Duration::ZERO, must_end: false };
+    let messages = examples("json");
+    assert_eq!(messages.len(), 3);
+    for text in messages.into_iter().filter(|text| !text.contains("\"token\"")) {
+        let user = crate::auth::claims::Claims::read(text.as_bytes())
+            .and_then(|claims| claims.into_user(&demands, 1_767_225_600_000));
+        assert_eq!(user.map(|user| user.sub).as_deref(), Ok("user-7"), "{text}");
+    }
+}
