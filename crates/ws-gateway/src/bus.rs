@@ -50,7 +50,7 @@ mod wide;
 
 use feed::{Step, Stored};
 use look_back::Question;
-pub(crate) use nats::{Connections, connect};
+pub(crate) use nats::{Connections, connect, connect_control};
 use pulse::Pulse;
 use reads::Done;
 use replay::{Replay, stored};

@@ -7,6 +7,7 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use crate::{
     auth::Authenticator,
     config::{Config, Limits},
+    error::RunError,
     identity::User,
     tls::Tls,
 };
@@ -19,6 +20,18 @@ pub(crate) struct Current {
     /// None: clients connect without TLS.
     pub(crate) tls: Option<Tls>,
     pub(crate) rates: UserRates,
+}
+
+impl Current {
+    /// The same under another configuration, with the keys and certificates it names read anew.
+    ///
+    /// # Errors
+    /// What is wrong with those.
+    pub(crate) fn successor(&self, config: Config) -> Result<Self, RunError> {
+        let auth = Arc::new(self.auth.successor(&config)?);
+        let rates = UserRates::new(&config.limits);
+        Ok(Self { config: Arc::new(config), auth, tls: None, rates })
+    }
 }
 
 /// How fast the connections of a user may talk, all of them together. Made anew with each reload: what was used by

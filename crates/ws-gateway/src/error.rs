@@ -2,6 +2,8 @@
 
 use std::{io, net::SocketAddr};
 
+use crate::auth::AuthSetupError;
+
 /// Why [`run`](crate::run) or [`Listeners::bind`](crate::Listeners::bind) failed.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
@@ -19,6 +21,9 @@ pub enum RunError {
     /// The NATS credentials or certificates cannot be read.
     #[error("cannot read the NATS credentials")]
     Credentials(#[source] io::Error),
+    /// Keys or API keys for signing in cannot be used.
+    #[error(transparent)]
+    Auth(#[from] AuthSetupError),
     /// The NATS client refuses its configuration. A server that is not there is no error.
     #[error("cannot set up the connection to NATS")]
     Nats(#[source] async_nats::ConnectError),

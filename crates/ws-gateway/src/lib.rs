@@ -58,6 +58,7 @@ pub mod telemetry;
 #[allow(dead_code, reason = "not all of it is used yet")]
 mod tls;
 
+pub use auth::AuthSetupError;
 pub use error::RunError;
 pub use reload::{Reload, Reloader};
 
@@ -188,15 +189,11 @@ pub async fn run_reloadable(
     let config = Arc::new(config);
     let metrics = Arc::new(Metrics::new(config.shards.get()));
     let shared = Arc::new(Shared::default());
-    let make = |config: &Arc<Config>, _before: Option<&Current>| -> Result<Current, String> {
-        Ok(Current {
-            config: config.clone(),
-            auth: Arc::new(Authenticator {}),
-            tls: None,
-            rates: UserRates::new(&config.limits),
-        })
-    };
-    let (current, currents) = watch::channel(Arc::new(make(&config, None).expect("nothing to fail yet")));
+    let client = bus::connect_control(&config.nats).await?;
+    let auth = Authenticator::new(&config, client.clone(), shared.revocations.clone(), metrics.control.clone())?;
+    let first =
+        Current { config: config.clone(), auth: Arc::new(auth), tls: None, rates: UserRates::new(&config.limits) };
+    let (current, currents) = watch::channel(Arc::new(first));
     let (ready, readiness) = watch::channel(Readiness::NotReady(NotReady::Starting));
     let (stage, staged) = watch::channel(Stage::Serving);
     let (commands, asked) = mpsc::channel(COMMANDS);
@@ -243,8 +240,7 @@ pub async fn run_reloadable(
         })?
     };
 
-    let make = move |config: &Arc<Config>, before: &Current| make(config, Some(before));
-    let reload = tokio::spawn(reload.serve(current, metrics.control.clone(), make));
+    let reload = tokio::spawn(reload.serve(current, metrics.control.clone()));
     let sweeps = tokio::spawn(sweep(currents.clone()));
 
     let mut ended = Box::pin(wait_for(threads));

@@ -71,18 +71,12 @@ impl Reload {
     }
 
     /// Answers requests for ever. `make` turns a configuration into what is used.
-    pub(crate) async fn serve(
-        mut self,
-        current: watch::Sender<Arc<Current>>,
-        metrics: Arc<ControlMetrics>,
-        make: impl Fn(&Arc<Config>, &Current) -> Result<Current, String>,
-    ) {
+    pub(crate) async fn serve(mut self, current: watch::Sender<Arc<Current>>, metrics: Arc<ControlMetrics>) {
         while let Some(answer) = self.asked.recv().await {
             let result = (self.read)().map_err(|error| error.to_string()).and_then(|read| {
                 let before = current.borrow().clone();
                 let (config, change) = merge(&before.config, read);
-                let config = Arc::new(config);
-                let next = make(&config, &before)?;
+                let next = before.successor(config).map_err(|error| error.to_string())?;
                 current.send_replace(Arc::new(next));
                 Ok(change)
             });

@@ -75,6 +75,14 @@ pub(crate) async fn connect(nats: &Nats) -> Result<Connections, RunError> {
     Ok(Connections { live, reader, wide, events })
 }
 
+/// The connection for everything that is no feed: questions about sessions, orders, gossip.
+///
+/// # Errors
+/// As for [`connect`].
+pub(crate) async fn connect_control(nats: &Nats) -> Result<Client, RunError> {
+    options(nats, "control").await?.connect(&nats.urls[..]).await.map_err(RunError::Nats)
+}
+
 async fn options(nats: &Nats, purpose: &str) -> Result<async_nats::ConnectOptions, RunError> {
     let options = nats.connect_options().await.map_err(RunError::Credentials)?;
     Ok(options

@@ -24,6 +24,7 @@
 
 mod abuse;
 mod admin;
+mod auth_parts;
 mod bus;
 mod cluster;
 mod connect;
