@@ -17,6 +17,8 @@
 //! | `late` | feeds that some get late |
 //! | `interest` | what is kept for clients, on the bus and in memory, and let go of |
 //! | `abuse` | hostile handshakes, frames and messages, one test for each attack |
+//! | `users` | signing in, and what a user may have |
+//! | `publish` | publications of clients |
 //! | `wide` | patterns over more subjects than Direct Get reads at once |
 //! | `admin` | probes, metrics, statistics, logs |
 //!
@@ -35,9 +37,11 @@ mod freshness;
 mod interest;
 mod late;
 mod overlap;
+mod publish;
 mod pulse;
 mod resume;
 mod slow_reader;
 mod subscribe;
 mod support;
+mod users;
 mod wide;

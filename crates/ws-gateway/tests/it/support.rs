@@ -19,10 +19,12 @@ use ws_gateway::{
 mod client;
 mod log;
 mod proxy;
+mod token;
 
 pub(crate) use client::{Chains, Client, Dial, Received, frame, request};
 pub(crate) use log::Canary;
 pub(crate) use proxy::Proxy;
+pub(crate) use token::{in_seconds, token, with_users};
 
 /// The safety net under everything that is waited for. Nothing waits so long when all is well.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);

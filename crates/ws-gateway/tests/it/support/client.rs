@@ -8,7 +8,7 @@ use std::{
 use odin_protocol::{
     Codec, ConnectionStatus, ErrorMessage, Mode, ServerMessage, Update,
     close::CloseCode,
-    message::{ChannelRequest, ClientMessage, RequestId},
+    message::{ChannelRequest, ClientMessage, RequestId, Secret},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -163,6 +163,21 @@ impl Client {
     pub(crate) async fn send(&mut self, message: &ClientMessage) {
         let opcode = if self.codec.is_text() { 0x81 } else { 0x82 };
         self.send_raw(&frame(opcode, &message.encode(self.codec))).await;
+    }
+
+    /// Signs in, and gives what the gateway answers.
+    pub(crate) async fn auth(&mut self, token: &str) -> ServerMessage {
+        let token = Secret::new(token);
+        self.send(&ClientMessage::Auth { id: Some(RequestId::Number(900)), token }).await;
+        self.message().await
+    }
+
+    /// Signs in as somebody who is known.
+    pub(crate) async fn sign_in(&mut self, token: &str) {
+        match self.auth(token).await {
+            ServerMessage::Authenticated { id: Some(RequestId::Number(900)), .. } => {}
+            other => panic!("not signed in: {other:?}"),
+        }
     }
 
     pub(crate) async fn ping(&mut self, id: u64) {
