@@ -192,3 +192,32 @@ async fn logs_the_effective_configuration_without_secrets() {
     let log = gateway.process().log();
     assert!(log.contains(r#"\"strikes\":3"#) && log.contains("***") && !log.contains("hunter2"), "{log}");
 }
+
+/// Checklist 56: a broken file keeps the old configuration, and says so; a good one is taken, and says what changed.
+#[tokio::test]
+async fn reads_its_configuration_again_at_a_hangup_and_keeps_the_old_one_if_the_new_is_bad() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("odin.toml");
+    let write = |text: &str| std::fs::write(&path, text).expect("written");
+    write("[limits]\nstrikes = 3\n");
+    let builder = gateway().arg("--config").arg(&path);
+    let gateway = builder.start_listening().await.expect("it listens");
+    let process = gateway.process();
+    write("[limits]\nstrikes = \"many\"\nmessage_bytes = 1\n");
+    process.signal(Signal::SIGHUP).expect("it runs");
+    let line = process.wait_for_line("the configuration was not reloaded", LIMIT).await.expect("it says so");
+    assert!(line.contains("limits.strikes") && line.contains("limits.message_bytes"), "all of it at once: {line}");
+    write(
+        "[limits]\nstrikes = 4\n[stream]\nname = \"OTHER\"\n[auth]\nhs256_secret = \"hunter2 hunter2 hunter2 hunter2 hunter2\"\nalgorithms = [\"HS256\"]\n",
+    );
+    process.signal(Signal::SIGHUP).expect("it runs");
+    let line = process.wait_for_line("configuration reloaded", LIMIT).await.expect("it says so");
+    for part in ["limits.strikes", "auth.hs256_secret", "needsRestart", "stream.name"] {
+        assert!(line.contains(part), "{part} is not in {line}");
+    }
+    assert!(!process.log().contains("hunter2"));
+    let metrics = gateway.admin_get("/metrics").await.expect("an answer").1;
+    for sample in ["odin_gateway_config_reloads_total{result=\"ok\"} 1", "{result=\"failed\"} 1"] {
+        assert!(metrics.contains(sample), "{sample} is not in {metrics}");
+    }
+}

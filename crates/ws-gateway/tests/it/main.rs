@@ -19,6 +19,7 @@
 //! | `abuse` | hostile handshakes, frames and messages, one test for each attack |
 //! | `users` | signing in, and what a user may have |
 //! | `publish` | publications of clients |
+//! | `reload` | another configuration while the gateway runs |
 //! | `wide` | patterns over more subjects than Direct Get reads at once |
 //! | `admin` | probes, metrics, statistics, logs |
 //!
@@ -39,6 +40,7 @@ mod late;
 mod overlap;
 mod publish;
 mod pulse;
+mod reload;
 mod resume;
 mod slow_reader;
 mod subscribe;

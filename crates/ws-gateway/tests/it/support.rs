@@ -10,7 +10,7 @@ use tokio::{
     sync::oneshot,
 };
 use ws_gateway::{
-    Listeners, Outcome, RunError,
+    Listeners, Outcome, Reload, RunError,
     config::Config,
     provision::provision,
     rules::{RuleSource, Rules},
@@ -85,6 +85,12 @@ pub(crate) struct Gateway {
 
 impl Gateway {
     pub(crate) fn start(config: Config) -> Self {
+        let same = config.clone();
+        Self::start_reloadable(config, Reload::new(move || Ok(same.clone())))
+    }
+
+    /// A gateway that reads its configuration again when it is told to.
+    pub(crate) fn start_reloadable(config: Config, reload: Reload) -> Self {
         Canary::listen();
         let listeners = Listeners::bind(&config).expect("free ports");
         let (address, admin) = (listeners.address(), listeners.admin_address());
@@ -92,7 +98,7 @@ impl Gateway {
         let (tell, ended) = oneshot::channel();
         thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-            let outcome = runtime.block_on(ws_gateway::run(config, listeners, async {
+            let outcome = runtime.block_on(ws_gateway::run_reloadable(config, listeners, reload, async {
                 let _ = stopped.await;
             }));
             // Nobody listens when the test is over.
