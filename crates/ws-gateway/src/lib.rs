@@ -26,7 +26,6 @@ use tokio::{
     task::LocalSet,
 };
 
-#[allow(dead_code, reason = "not all of it is used yet")]
 mod addresses;
 pub mod admin;
 pub mod args;
@@ -55,11 +54,11 @@ mod reload;
 pub mod rules;
 mod shard;
 pub mod telemetry;
-#[allow(dead_code, reason = "not all of it is used yet")]
 mod tls;
 
 pub use error::RunError;
 pub use reload::{Reload, Reloader};
+pub use tls::TlsError;
 
 use admin::{Admin, NotReady, Readiness};
 use auth::Authenticator;
@@ -68,6 +67,7 @@ use current::{Current, UserRates};
 use drain::Stage;
 use guest::Shared;
 use metrics::{CloseReason, Metrics};
+use tls::Tls;
 
 /// Questions of one shard to the bus that may wait for an answer.
 const COMMANDS: usize = 64 * 1024;
@@ -188,15 +188,15 @@ pub async fn run_reloadable(
     let config = Arc::new(config);
     let metrics = Arc::new(Metrics::new(config.shards.get()));
     let shared = Arc::new(Shared::default());
-    let make = |config: &Arc<Config>, _before: Option<&Current>| -> Result<Current, String> {
+    let make = |config: &Arc<Config>, _before: Option<&Current>| -> Result<Current, RunError> {
         Ok(Current {
             config: config.clone(),
             auth: Arc::new(Authenticator {}),
-            tls: None,
+            tls: Tls::load(&config.tls)?,
             rates: UserRates::new(&config.limits),
         })
     };
-    let (current, currents) = watch::channel(Arc::new(make(&config, None).expect("nothing to fail yet")));
+    let (current, currents) = watch::channel(Arc::new(make(&config, None)?));
     let (ready, readiness) = watch::channel(Readiness::NotReady(NotReady::Starting));
     let (stage, staged) = watch::channel(Stage::Serving);
     let (commands, asked) = mpsc::channel(COMMANDS);
@@ -243,7 +243,9 @@ pub async fn run_reloadable(
         })?
     };
 
-    let make = move |config: &Arc<Config>, before: &Current| make(config, Some(before));
+    let make = move |config: &Arc<Config>, before: &Current| {
+        make(config, Some(before)).map_err(|error| error::with_causes(&error))
+    };
     let reload = tokio::spawn(reload.serve(current, metrics.control.clone(), make));
     let sweeps = tokio::spawn(sweep(currents.clone()));
 
