@@ -29,8 +29,8 @@ impl Current {
     /// What is wrong with those.
     pub(crate) fn successor(&self, config: Config) -> Result<Self, RunError> {
         let auth = Arc::new(self.auth.successor(&config)?);
-        let rates = UserRates::new(&config.limits);
-        Ok(Self { config: Arc::new(config), auth, tls: None, rates })
+        let (tls, rates) = (Tls::load(&config.tls)?, UserRates::new(&config.limits));
+        Ok(Self { config: Arc::new(config), auth, tls, rates })
     }
 }
 

@@ -1,8 +1,8 @@
 //! What can stop the gateway from starting or running.
 
-use std::{io, net::SocketAddr};
+use std::{error::Error, io, net::SocketAddr};
 
-use crate::auth::AuthSetupError;
+use crate::{auth::AuthSetupError, tls::TlsError};
 
 /// Why [`run`](crate::run) or [`Listeners::bind`](crate::Listeners::bind) failed.
 #[derive(Debug, thiserror::Error)]
@@ -15,6 +15,9 @@ pub enum RunError {
         /// The system's reason.
         source: io::Error,
     },
+    /// The certificate or its key cannot be used.
+    #[error("cannot speak TLS")]
+    Tls(#[from] TlsError),
     /// The admin listener cannot be watched.
     #[error("cannot serve the admin listener")]
     Admin(#[source] io::Error),
@@ -36,4 +39,15 @@ pub enum RunError {
     /// A thread panicked; the log has the place.
     #[error("a thread panicked")]
     Panic,
+}
+
+/// An error with its causes, in one line.
+pub(crate) fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }

@@ -38,7 +38,8 @@ pub(crate) use refusal::Refusal;
 /// A handshake that was agreed on.
 #[derive(Debug)]
 pub(crate) struct Agreed {
-    pub(crate) upgrade: UpgradeFut,
+    /// Taken by whoever waits for it.
+    pub(crate) upgrade: Option<UpgradeFut>,
     pub(crate) codec: Codec,
     pub(crate) guest: Guest,
 }
@@ -141,7 +142,7 @@ async fn accept(handover: &Handover, mut request: Request) -> Result<Response, R
     let (response, upgrade) =
         upgrade(&mut request).map_err(|_| Refusal::bad_request("this is not a WebSocket handshake"))?;
     let guest = Guest { identity, ip, origin, seat: seat.unwrap_or(place), user_seat };
-    handover.put(State::Agreed(Box::new(Agreed { upgrade, codec, guest })));
+    handover.put(State::Agreed(Box::new(Agreed { upgrade: Some(upgrade), codec, guest })));
     let mut response = response.into_response();
     if let Some(name) = chosen {
         response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(name));

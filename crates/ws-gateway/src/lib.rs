@@ -26,7 +26,6 @@ use tokio::{
     task::LocalSet,
 };
 
-#[allow(dead_code, reason = "not all of it is used yet")]
 mod addresses;
 pub mod admin;
 pub mod args;
@@ -55,12 +54,12 @@ mod reload;
 pub mod rules;
 mod shard;
 pub mod telemetry;
-#[allow(dead_code, reason = "not all of it is used yet")]
 mod tls;
 
 pub use auth::AuthSetupError;
 pub use error::RunError;
 pub use reload::{Reload, Reloader};
+pub use tls::TlsError;
 
 use admin::{Admin, NotReady, Readiness};
 use auth::Authenticator;
@@ -69,6 +68,7 @@ use current::{Current, UserRates};
 use drain::Stage;
 use guest::Shared;
 use metrics::{CloseReason, Metrics};
+use tls::Tls;
 
 /// Questions of one shard to the bus that may wait for an answer.
 const COMMANDS: usize = 64 * 1024;
@@ -191,8 +191,12 @@ pub async fn run_reloadable(
     let shared = Arc::new(Shared::default());
     let client = bus::connect_control(&config.nats).await?;
     let auth = Authenticator::new(&config, client.clone(), shared.revocations.clone(), metrics.control.clone())?;
-    let first =
-        Current { config: config.clone(), auth: Arc::new(auth), tls: None, rates: UserRates::new(&config.limits) };
+    let first = Current {
+        config: config.clone(),
+        auth: Arc::new(auth),
+        tls: Tls::load(&config.tls)?,
+        rates: UserRates::new(&config.limits),
+    };
     let (current, currents) = watch::channel(Arc::new(first));
     let (ready, readiness) = watch::channel(Readiness::NotReady(NotReady::Starting));
     let (stage, staged) = watch::channel(Stage::Serving);

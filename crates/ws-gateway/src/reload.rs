@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::{
     config::{Config, ConfigError, differences},
     current::Current,
+    error::with_causes,
     metrics::{ControlMetrics, Outcome},
 };
 
@@ -76,7 +77,7 @@ impl Reload {
             let result = (self.read)().map_err(|error| error.to_string()).and_then(|read| {
                 let before = current.borrow().clone();
                 let (config, change) = merge(&before.config, read);
-                let next = before.successor(config).map_err(|error| error.to_string())?;
+                let next = before.successor(config).map_err(|error| with_causes(&error))?;
                 current.send_replace(Arc::new(next));
                 Ok(change)
             });

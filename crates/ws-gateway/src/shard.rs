@@ -56,6 +56,7 @@ mod resume;
 mod ring;
 mod session;
 mod signing_in;
+mod stream;
 mod subscription;
 
 use acceptor::{Acceptor, Arrival, Arrivals};
@@ -69,6 +70,7 @@ use pages::Pages;
 pub(crate) use publishing::Ticket;
 pub(crate) use session::now_ms;
 use signing_in::Verdict;
+use stream::{Socket, Stream};
 use subscription::{COVERED, Subscription, WAITING};
 
 /// Bytes read from a socket in one go; also the scratch space in which frames are decoded.
@@ -430,6 +432,7 @@ impl Shard {
                         shard.read(slot, event.is_read_closed());
                     }
                     if event.is_writable() {
+                        shard.flush(slot);
                         shard.catch_up(slot);
                     }
                 });
@@ -478,11 +481,11 @@ impl Shard {
 
     /// Takes over a connection whose handshake is done.
     fn adopt(&mut self, arrival: Arrival) {
-        let Arrival { stream, codec, mut early, guest } = arrival;
-        let mut stream = mio::net::TcpStream::from_std(stream);
+        let Arrival { socket, codec, mut early, guest } = arrival;
+        let mut stream = Stream::from(socket);
         let slot = self.connections.vacant_key();
         let interest = Interest::READABLE | Interest::WRITABLE;
-        if let Err(error) = self.poll.get_ref().registry().register(&mut stream, Token(slot), interest) {
+        if let Err(error) = self.poll.get_ref().registry().register(stream.source(), Token(slot), interest) {
             tracing::warn!(%error, "cannot watch a new connection");
             return;
         }
@@ -531,6 +534,19 @@ impl Shard {
             self.receive(slot, &mut early);
         }
         self.catch_up(slot);
+        // What TLS has read of the socket already no event tells of.
+        if self.connections.get(slot).is_some_and(|connection| !connection.stream.is_drained(0, READ_BYTES)) {
+            self.again.push(slot as u32);
+        }
+    }
+
+    /// Writes what the socket had no room for, where that is not in the outbox.
+    fn flush(&mut self, slot: usize) {
+        if let Some(connection) = self.connections.get_mut(slot)
+            && connection.stream.flush().is_err()
+        {
+            self.remove(slot, CloseReason::PeerGone);
+        }
     }
 
     /// Forgets a connection: its socket is closed here.

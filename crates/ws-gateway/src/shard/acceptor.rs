@@ -22,6 +22,7 @@ use tokio::{
     task::{JoinHandle, spawn_local},
 };
 
+use super::Socket;
 use crate::{
     addresses::Seat,
     config::Config,
@@ -33,10 +34,12 @@ use crate::{
 
 mod handshake;
 mod pending;
+mod seldom;
 mod shed;
 
 use handshake::{Visitor, shake_hands};
 use pending::Pending;
+use seldom::Seldom;
 use shed::Shed;
 
 /// How long the accept loop rests when the process is out of file descriptors or memory.
@@ -45,7 +48,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// A connection that has shaken hands.
 #[derive(Debug)]
 pub(super) struct Arrival {
-    pub(super) stream: std::net::TcpStream,
+    pub(super) socket: Socket,
     pub(super) codec: Codec,
     /// Bytes the client sent right behind its request.
     pub(super) early: Vec<u8>,
@@ -114,6 +117,8 @@ impl Acceptor {
             router,
             served: Rc::default(),
             shed: Shed::default(),
+            cannot_accept: Seldom::default(),
+            tls_failed: Seldom::default(),
         });
         Ok(Self(spawn_local(accept(listener, handshakes))))
     }
@@ -130,6 +135,8 @@ struct Handshakes {
     /// Handshakes whose request is being served: they have a place already.
     served: Rc<Cell<usize>>,
     shed: Shed,
+    cannot_accept: Seldom,
+    tls_failed: Seldom,
 }
 
 async fn accept(listener: TcpListener, handshakes: Rc<Handshakes>) {
@@ -138,7 +145,7 @@ async fn accept(listener: TcpListener, handshakes: Rc<Handshakes>) {
             Ok((stream, address)) => handshakes.admit(stream, address.ip().to_canonical()),
             Err(error) => {
                 // EMFILE and the like: accepting again at once would only spin.
-                tracing::warn!(%error, "cannot accept");
+                handshakes.cannot_accept.log(|others| tracing::warn!(%error, others, "cannot accept"));
                 tokio::time::sleep(PAUSE).await;
             }
         }
@@ -162,6 +169,9 @@ impl Handshakes {
             }
             Err(refusal) => {
                 self.refused(refusal.reason);
+                if current.tls.is_some() {
+                    return shed::reset(stream);
+                }
                 self.shed.send_away(stream, &refusal, config.limits.handshake_timeout);
             }
         }

@@ -168,11 +168,11 @@ impl Shard {
         self.metrics.behind.sub(1);
         let connection = &mut self.connections[slot];
         match connection.closing {
-            Some(closing) if !closing.await_peer => self.remove(slot, closing.reason),
+            Some(closing) if !closing.await_peer && connection.stream.is_flushed() => self.remove(slot, closing.reason),
             Some(_) => {
                 // Our side is done; the peer answers or runs into the deadline. A socket that is
                 // gone already will say so when it is read.
-                let _ = connection.stream.shutdown(std::net::Shutdown::Write);
+                let _ = connection.stream.shutdown();
             }
             None => {}
         }

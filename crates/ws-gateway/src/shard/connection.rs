@@ -1,13 +1,13 @@
 //! One client: a socket, what it subscribes to, and – only while it is behind – where it stands.
 
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, IoSlice};
 
 use bytes::Bytes;
-use mio::net::TcpStream;
 use odin_protocol::{codec::Codec, frame::Decoder};
 
 use super::{
     rate::Used,
+    stream::Stream,
     subscription::{Cursor, Floor, Subscription},
 };
 use crate::{guest::Guest, metrics::CloseReason};
@@ -59,7 +59,7 @@ pub(crate) struct Rates {
 /// See the module. Kept small: an idle, subscribed connection is this and one subscription.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    pub(crate) stream: TcpStream,
+    pub(crate) stream: Stream,
     /// Head of this turn's list of feeds that have something for it.
     pub(crate) touched: u32,
     pub(crate) serial: u64,
@@ -101,7 +101,7 @@ pub(crate) enum Written {
 /// What a read brought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Got {
-    /// So many bytes.
+    /// So many bytes; of a TLS connection none, when it said much that was not for us.
     Bytes(usize),
     /// Nothing for now.
     Nothing,
@@ -147,17 +147,13 @@ impl Connection {
     }
 
     pub(crate) fn read(&mut self, into: &mut [u8]) -> Got {
-        loop {
-            match self.stream.read(into) {
-                Ok(0) => return Got::End(CloseReason::PeerGone),
-                Ok(n) => return Got::Bytes(n),
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Got::Nothing,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) if e.kind() == io::ErrorKind::ConnectionReset => {
-                    return Got::End(CloseReason::PeerGone);
-                }
-                Err(_) => return Got::End(CloseReason::IoError),
-            }
+        match self.stream.read(into) {
+            Ok(0) => Got::End(CloseReason::PeerGone),
+            Ok(n) => Got::Bytes(n),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Got::Nothing,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => Got::Bytes(0),
+            Err(e) if e.kind() == io::ErrorKind::ConnectionReset => Got::End(CloseReason::PeerGone),
+            Err(_) => Got::End(CloseReason::IoError),
         }
     }
 

@@ -38,14 +38,15 @@ impl Shard {
             }
             let mut scratch = std::mem::take(&mut self.scratch);
             let got = connection.read(&mut scratch);
+            let is_drained = matches!(got, Got::Bytes(n) if connection.stream.is_drained(n, READ_BYTES));
             if let Got::Bytes(n) = got {
                 self.metrics.bytes_in.add(n as u64);
                 self.receive(slot, &mut scratch[..n]);
             }
             self.scratch = scratch;
             match got {
-                // A short read has emptied the socket, unless the end is behind it.
-                Got::Bytes(n) if n < READ_BYTES && !to_the_end => {
+                // An event tells of more, unless the end is behind it.
+                Got::Bytes(_) if is_drained && !to_the_end => {
                     self.catch_up(slot);
                     return;
                 }

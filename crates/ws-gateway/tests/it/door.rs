@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpSocket, TcpStream},
 };
 
@@ -11,6 +11,7 @@ use crate::support::{Answer, Gateway, in_time, request};
 
 mod forwarded;
 mod origin;
+mod tls;
 mod token;
 
 /// The headers of a good handshake.
@@ -36,9 +37,13 @@ pub(crate) async fn connect_from(source: [u8; 4], gateway: &Gateway) -> TcpStrea
 }
 
 /// The same on this connection, which is given back.
-pub(crate) async fn shake_on(mut stream: TcpStream, path: &str, headers: &str) -> (Answer, TcpStream) {
+pub(crate) async fn shake_on<S>(mut stream: S, path: &str, headers: &str) -> (Answer, S)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let text = request(&format!("GET {path} HTTP/1.1"), &format!("{GOOD}{headers}"));
     stream.write_all(text.as_bytes()).await.expect("sent");
+    stream.flush().await.expect("sent");
     let mut bytes = Vec::new();
     in_time("an answer", async {
         // Refused, it ends; else it goes on behind the head.

@@ -1,20 +1,24 @@
 //! One handshake, from a socket that has been let in to a connection: one limit in time for all of it, however its
 //! bytes trickle in.
 
-use std::{cell::Cell, net::IpAddr, rc::Rc, sync::Arc};
+use std::{cell::Cell, io::ErrorKind, net::IpAddr, rc::Rc, sync::Arc};
 
-use fastwebsockets::upgrade::UpgradeFut;
 use hyper::{Request, body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
 use tower::Service;
 
-use super::{Arrival, Handshakes, Pending};
+use super::{Arrival, Handshakes, Pending, Socket};
 use crate::{
     addresses::Seat,
+    config::Config,
     current::Current,
     http::{Agreed, Handover, Peer, Terms, trusts},
     metrics::HandshakeRefusal,
+    tls::{Secured, Session},
 };
 
 /// Somebody at the door.
@@ -35,7 +39,7 @@ pub(super) async fn shake_hands(visitor: Visitor, handshakes: Rc<Handshakes>, pe
         if visitor.stream.peek(&mut [0]).await.map_err(|_| HandshakeRefusal::Io)? == 0 {
             return Err(HandshakeRefusal::Io);
         }
-        Box::pin(serve_http(visitor, &handshakes)).await
+        Box::pin(let_in(visitor, &handshakes)).await
     });
     match outcome.await.unwrap_or(Err(HandshakeRefusal::Timeout)) {
         Ok(arrival) => {
@@ -46,19 +50,56 @@ pub(super) async fn shake_hands(visitor: Visitor, handshakes: Rc<Handshakes>, pe
     }
 }
 
-/// Serves HTTP until the client has been upgraded, refused or has left.
-async fn serve_http(visitor: Visitor, handshakes: &Handshakes) -> Result<Arrival, HandshakeRefusal> {
+async fn let_in(visitor: Visitor, handshakes: &Handshakes) -> Result<Arrival, HandshakeRefusal> {
     let Visitor { stream, ip, seat, current } = visitor;
     let config = &current.config;
+    let is_secure = current.tls.is_some();
     let terms = Terms {
         current: current.clone(),
         shared: handshakes.shared.clone(),
         metrics: handshakes.metrics.clone(),
-        peer: Peer { ip, is_trusted: trusts(&config.http, ip), is_secure: false },
+        peer: Peer { ip, is_trusted: trusts(&config.http, ip), is_secure },
         is_full: handshakes.is_full(config),
     };
-    let handover = Handover::new(terms, seat);
     let _served = Served::begin(&handshakes.served);
+    let handover = Handover::new(terms, seat);
+    let Some(tls) = &current.tls else {
+        let (agreed, stream, early) = serve_http(stream, handover, handshakes, config).await?;
+        return arrival(agreed, stream, None, early);
+    };
+    let secured = Secured::accept(stream, tls).await.map_err(|error| {
+        if error.kind() != ErrorKind::InvalidData {
+            return HandshakeRefusal::Io;
+        }
+        handshakes.tls_failed.log(|others| tracing::warn!(others, "a client does not speak tls as we do"));
+        HandshakeRefusal::Tls
+    })?;
+    let (agreed, secured, early) = serve_http(secured, handover, handshakes, config).await?;
+    let (stream, session) = secured.into_parts();
+    arrival(agreed, stream, Some(session), early)
+}
+
+fn arrival(
+    agreed: Agreed,
+    stream: TcpStream,
+    session: Option<Box<Session>>,
+    early: Vec<u8>,
+) -> Result<Arrival, HandshakeRefusal> {
+    let stream = stream.into_std().map_err(|_| HandshakeRefusal::Io)?;
+    Ok(Arrival { socket: Socket { stream, session }, codec: agreed.codec, early, guest: Box::new(agreed.guest) })
+}
+
+/// Serves HTTP until the client has been upgraded, refused or has left. Gives the connection back with what was read of
+/// it too much.
+async fn serve_http<S>(
+    stream: S,
+    handover: Handover,
+    handshakes: &Handshakes,
+    config: &Config,
+) -> Result<(Agreed, S, Vec<u8>), HandshakeRefusal>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let service = service_fn(|mut request: Request<Incoming>| {
         request.extensions_mut().insert(handover.clone());
         handshakes.router.clone().call(request)
@@ -79,17 +120,11 @@ async fn serve_http(visitor: Visitor, handshakes: &Handshakes) -> Result<Arrival
             HandshakeRefusal::Io
         });
     }
-    let Agreed { upgrade, codec, guest } = handover.take()?;
-    let (stream, early) = reclaim(upgrade).await.ok_or(HandshakeRefusal::Io)?;
-    Ok(Arrival { stream, codec, early, guest: Box::new(guest) })
-}
-
-/// Takes the socket back from hyper, with what it had read too much.
-async fn reclaim(upgrade: UpgradeFut) -> Option<(std::net::TcpStream, Vec<u8>)> {
-    let upgraded = upgrade.await.ok()?.into_inner().into_inner();
-    let parts = upgraded.downcast::<TokioIo<TcpStream>>().ok()?;
-    let stream = parts.io.into_inner().into_std().ok()?;
-    Some((stream, parts.read_buf.into()))
+    let mut agreed = handover.take()?;
+    let upgrade = agreed.upgrade.take().ok_or(HandshakeRefusal::Io)?;
+    let upgraded = upgrade.await.map_err(|_| HandshakeRefusal::Io)?.into_inner().into_inner();
+    let parts = upgraded.downcast::<TokioIo<S>>().map_err(|_| HandshakeRefusal::Io)?;
+    Ok((agreed, parts.io.into_inner(), parts.read_buf.into()))
 }
 
 /// A place among those whose request is being served.

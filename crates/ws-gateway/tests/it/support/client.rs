@@ -11,7 +11,7 @@ use odin_protocol::{
     message::{ChannelRequest, ClientMessage, RequestId, Secret},
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpSocket, TcpStream},
 };
 
@@ -47,10 +47,10 @@ impl Default for Dial {
     }
 }
 
-/// A connected client. It answers pings while it reads, unless told otherwise.
+/// A connected client, over TCP or anything else. It answers pings while it reads, unless told otherwise.
 #[derive(Debug)]
-pub(crate) struct Client {
-    pub(crate) stream: TcpStream,
+pub(crate) struct Client<S = TcpStream> {
+    pub(crate) stream: S,
     pub(crate) codec: Codec,
     /// What the gateway said first.
     pub(crate) status: ConnectionStatus,
@@ -108,10 +108,13 @@ impl Client {
         let stream = in_time("a connection", socket.connect(address)).await.expect("a connection");
         Self::shake_hands(stream, &bytes, dial.codec).await
     }
+}
 
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     /// Sends this request and takes the answer for a handshake.
-    pub(crate) async fn shake_hands(mut stream: TcpStream, request: &[u8], codec: Codec) -> Self {
+    pub(crate) async fn shake_hands(mut stream: S, request: &[u8], codec: Codec) -> Self {
         stream.write_all(request).await.expect("sent");
+        stream.flush().await.expect("sent");
         let mut buffer = Vec::new();
         let end = in_time("the handshake", async {
             loop {
@@ -153,6 +156,7 @@ impl Client {
 
     pub(crate) async fn send_raw(&mut self, bytes: &[u8]) {
         in_time("the gateway to read", self.stream.write_all(bytes)).await.expect("sent");
+        self.stream.flush().await.expect("sent");
     }
 
     /// One frame with FIN in the connection's codec.
