@@ -37,6 +37,10 @@ pub enum NotReady {
     StreamMisconfigured,
     /// Nothing comes back through the stream.
     StreamSilent,
+    /// The stream of revocations does not exist.
+    ControlMissing,
+    /// Revocations were never read.
+    ControlUnread,
     /// It is stopping.
     Draining,
 }
@@ -50,6 +54,8 @@ impl NotReady {
             NotReady::StreamMissing => "stream_missing",
             NotReady::StreamMisconfigured => "stream_misconfigured",
             NotReady::StreamSilent => "stream_silent",
+            NotReady::ControlMissing => "control_missing",
+            NotReady::ControlUnread => "control_unread",
             NotReady::Draining => "draining",
         }
     }
@@ -62,6 +68,8 @@ impl NotReady {
             NotReady::StreamMissing => "the stream does not exist; run ws-gateway provision",
             NotReady::StreamMisconfigured => "the stream has a configuration odin cannot use; run ws-gateway provision",
             NotReady::StreamSilent => "what is published does not come back through the stream; has it a leader?",
+            NotReady::ControlMissing => "the control stream does not exist; run ws-gateway provision",
+            NotReady::ControlUnread => "who was revoked is not known yet; has the control stream a leader?",
             NotReady::Draining => "the gateway is stopping",
         }
     }

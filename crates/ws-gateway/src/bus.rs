@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use crate::{
-    admin::{NotReady, Readiness},
+    admin::Readiness,
     config::Config,
     metrics::BusMetrics,
     publication::Publication,
@@ -42,11 +42,14 @@ mod route;
 mod source;
 mod wide;
 
-use feed::{Step, Stored};
+use feed::Step;
+pub(crate) use feed::Stored;
 use look_back::Question;
-pub(crate) use nats::{Connections, connect};
+pub(crate) use nats::{Connections, connect, options};
 use pulse::Pulse;
+pub(crate) use pulse::{LONGEST_ELECTION, has_choice, is_connected};
 use reads::Done;
+pub(crate) use replay::{ReadError, direct_get};
 use replay::{Replay, stored};
 use source::{Carrier, Source, SourceId};
 use wide::{Link, Wide};
@@ -425,15 +428,7 @@ impl Bus {
         }
     }
 
-    /// Once a drain has begun, its word stands.
     fn say_ready(&self, readiness: Readiness) {
-        self.readiness.send_if_modified(|current| {
-            let is_news = *current != readiness && *current != Readiness::NotReady(NotReady::Draining);
-            if is_news {
-                tracing::info!(readiness = ?readiness, "readiness changed");
-                *current = readiness;
-            }
-            is_news
-        });
+        self.readiness.send_if_modified(|word| std::mem::replace(word, readiness) != readiness);
     }
 }

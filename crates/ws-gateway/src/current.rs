@@ -12,3 +12,11 @@ pub(crate) struct Current {
     /// None: clients connect without TLS.
     pub(crate) tls: Option<Tls>,
 }
+
+#[cfg(test)]
+impl Current {
+    /// A configuration in a gateway where nobody can sign in.
+    pub(crate) fn of(config: Config) -> Self {
+        Self { config: Arc::new(config), auth: Arc::new(Authenticator {}), tls: None }
+    }
+}

@@ -60,7 +60,9 @@ pub use error::RunError;
 
 use admin::{Admin, NotReady, Readiness};
 use auth::Authenticator;
+use cluster::{Boot, Cluster, Name};
 use config::Config;
+use control::{Link, Log, LogState, Revocations};
 use current::Current;
 use drain::Stage;
 use guest::Shared;
@@ -164,7 +166,6 @@ pub struct Outcome {
 pub async fn run(config: Config, listeners: Listeners, stop: impl Future<Output = ()>) -> Result<Outcome, RunError> {
     let config = Arc::new(config);
     let metrics = Arc::new(Metrics::new(config.shards.get()));
-    let shared = Arc::new(Shared { addresses: Arc::default(), cluster: Arc::default(), revocations: Arc::default() });
     let (current, currents) =
         watch::channel(Arc::new(Current { config: config.clone(), auth: Arc::new(Authenticator {}), tls: None }));
     let (ready, readiness) = watch::channel(Readiness::NotReady(NotReady::Starting));
@@ -177,13 +178,29 @@ pub async fn run(config: Config, listeners: Listeners, stop: impl Future<Output 
         "listening"
     );
 
+    let boot = boot_id();
+    let (queues, inboxes): (Vec<_>, Vec<_>) =
+        (0..config.shards.get()).map(|_| queue::channel(config.feeds.shard_queue_bytes)).unzip();
+    let link = Link::default();
+    let me = (Name::here(listeners.address().port()), Boot(boot));
+    let cluster = Arc::new(Cluster::new(me, currents.clone(), metrics.clone(), queues.clone(), link.clone()));
+    let revocations = Arc::new(Revocations::default());
+    let shared =
+        Arc::new(Shared { addresses: Arc::default(), cluster: cluster.clone(), revocations: revocations.clone() });
+    let (bus_ready, bus_readiness) = watch::channel(Readiness::NotReady(NotReady::Starting));
+    let (log_state, log_states) = watch::channel(LogState::Unread(NotReady::ControlUnread));
+    tokio::spawn(control::combine(bus_readiness, log_states, currents.clone(), ready.clone()));
+    let log = Log::new(&config, link.clone(), revocations.clone(), queues.clone(), metrics.control.clone(), log_state);
+    let (stop_control, control_stopped) = watch::channel(());
+    let mut control = {
+        let (config, link, cluster) = (config.clone(), link.clone(), cluster.clone());
+        spawn("odin-control", move || control::run(config, link, cluster, log, control_stopped))?
+    };
+
     let admin = Admin { metrics: metrics.clone(), readiness, config: (&*config).into(), started: metrics.started };
     let admin_listener = tokio::net::TcpListener::from_std(listeners.admin).map_err(RunError::Admin)?;
     let admin = tokio::spawn(async move { axum::serve(admin_listener, admin::router(admin)).await });
 
-    let boot = boot_id();
-    let (queues, inboxes): (Vec<_>, Vec<_>) =
-        (0..config.shards.get()).map(|_| queue::channel(config.feeds.shard_queue_bytes)).unzip();
     let mut threads = Vec::new();
     for ((index, listener), inbox) in listeners.shards.into_iter().enumerate().zip(inboxes) {
         let parts = shard::Parts {
@@ -203,10 +220,10 @@ pub async fn run(config: Config, listeners: Listeners, stop: impl Future<Output 
     }
     drop(commands);
     let bus = {
-        let (config, metrics, ready) = (config.clone(), metrics.bus.clone(), ready.clone());
+        let (config, metrics) = (config.clone(), metrics.bus.clone());
         spawn("odin-bus", move || async move {
             let connections = bus::connect(&config.nats).await?;
-            let sequencer = bus::Bus::new(config, metrics, queues, ready, &connections);
+            let sequencer = bus::Bus::new(config, metrics, queues, bus_ready, &connections);
             sequencer.run(asked, connections.events).await;
             Ok::<(), RunError>(())
         })?
@@ -222,11 +239,17 @@ pub async fn run(config: Config, listeners: Listeners, stop: impl Future<Output 
         failed = bus => {
             failed.map_err(|_| RunError::Panic)??;
         }
+        failed = &mut control => {
+            failed.map_err(|_| RunError::Panic)??;
+        }
     }
     if *stage.borrow() == Stage::Draining {
         ended.await?;
     }
     drop(current);
+    drop(stop_control);
+    // It has a goodbye to say, which does not take long.
+    let _ = control.await;
     admin.abort();
     let remained = metrics.connected_clients();
     let left = metrics.sum(|shard| shard.connections_closed.of(CloseReason::Drain).get());

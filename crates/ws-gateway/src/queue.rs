@@ -52,7 +52,6 @@ pub(crate) enum Item {
     /// Everything missed since [`Item::Stale`] came before this.
     Live,
     /// Operators want something of connections.
-    #[allow(dead_code, reason = "orders are not read yet")]
     Order(Arc<Order>),
 }
 

@@ -75,7 +75,11 @@ pub(crate) async fn connect(nats: &Nats) -> Result<Connections, RunError> {
     Ok(Connections { live, reader, wide, events })
 }
 
-async fn options(nats: &Nats, purpose: &str) -> Result<async_nats::ConnectOptions, RunError> {
+/// What every connection to NATS begins with: it waits and tries for ever, and leaves a server that is silent.
+///
+/// # Errors
+/// The credentials or certificates cannot be read.
+pub(crate) async fn options(nats: &Nats, purpose: &str) -> Result<async_nats::ConnectOptions, RunError> {
     let options = nats.connect_options().await.map_err(RunError::Credentials)?;
     Ok(options
         .name(format!("{} {purpose}", nats.name))

@@ -43,7 +43,7 @@ async fn is_live(client: &mut Client) {
 }
 
 /// The connections of a gateway to NATS.
-const CONNECTIONS: usize = 3;
+const CONNECTIONS: usize = 4;
 
 /// Two ways to one server.
 struct TwoWays {
