@@ -23,10 +23,9 @@ mod tests;
 
 pub(crate) use link::{Letter, Link, StoreError};
 pub(crate) use log::{Log, LogState};
-#[cfg(test)]
-pub(crate) use orders::Orders;
+pub(crate) use orders::{Issued, Orders};
 pub(crate) use readiness::combine;
-pub(crate) use record::Subjects;
+pub(crate) use record::{MAX_MESSAGE_CHARS, Subjects};
 pub(crate) use revocations::{Revocation, RevocationId, Revocations};
 
 /// An order, as every shard gets it.

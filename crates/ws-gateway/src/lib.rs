@@ -14,14 +14,16 @@ use std::{
     future::Future,
     io,
     net::{SocketAddr, TcpListener},
+    pin::pin,
     sync::Arc,
     thread,
 };
 
+use futures_util::FutureExt;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
     runtime,
-    sync::{mpsc, watch},
+    sync::{Notify, mpsc, watch},
     task::LocalSet,
 };
 
@@ -62,7 +64,7 @@ use admin::{Admin, NotReady, Readiness};
 use auth::Authenticator;
 use cluster::{Boot, Cluster, Name};
 use config::Config;
-use control::{Link, Log, LogState, Revocations};
+use control::{Link, Log, LogState, Orders, Revocations};
 use current::Current;
 use drain::Stage;
 use guest::Shared;
@@ -196,8 +198,19 @@ pub async fn run(config: Config, listeners: Listeners, stop: impl Future<Output 
         let (config, link, cluster) = (config.clone(), link.clone(), cluster.clone());
         spawn("odin-control", move || control::run(config, link, cluster, log, control_stopped))?
     };
+    let drain = Arc::new(Notify::new());
 
-    let admin = Admin { metrics: metrics.clone(), readiness, config: (&*config).into(), started: metrics.started };
+    let admin = Admin {
+        metrics: metrics.clone(),
+        readiness,
+        config: (&*config).into(),
+        started: metrics.started,
+        orders: Orders::new(link, currents.clone(), revocations),
+        current: currents.clone(),
+        cluster,
+        drain: drain.clone(),
+        reload: None,
+    };
     let admin_listener = tokio::net::TcpListener::from_std(listeners.admin).map_err(RunError::Admin)?;
     let admin = tokio::spawn(async move { axum::serve(admin_listener, admin::router(admin)).await });
 
@@ -230,8 +243,10 @@ pub async fn run(config: Config, listeners: Listeners, stop: impl Future<Output 
     };
 
     let mut ended = Box::pin(wait_for(threads));
+    let mut stop = pin!(stop.fuse());
     tokio::select! {
-        () = stop => drain::begin(&config, &ready, &stage).await,
+        () = &mut stop => drain::begin(&config, &ready, &stage).await,
+        () = drain.notified() => drain::begin(&config, &ready, &stage).await,
         // A shard that ends without being told could not be set up.
         early = &mut ended => {
             early?;
@@ -244,7 +259,11 @@ pub async fn run(config: Config, listeners: Listeners, stop: impl Future<Output 
         }
     }
     if *stage.borrow() == Stage::Draining {
-        ended.await?;
+        tokio::select! {
+            ended = &mut ended => ended?,
+            // Where it was an operator who asked, a signal is the first: it is listened to, so that a second one insists.
+            () = &mut stop => ended.await?,
+        }
     }
     drop(current);
     drop(stop_control);

@@ -16,7 +16,9 @@
 //! | `interest` | what is kept for clients, on the bus and in memory, and let go of |
 //! | `abuse` | hostile handshakes, frames and messages, one test for each attack |
 //! | `wide` | patterns over more subjects than Direct Get reads at once |
-//! | `admin` | probes, metrics, statistics, logs |
+//! | `admin` | probes, metrics, statistics, logs, and who may order |
+//! | `control` | orders and revocations, from an operator to every gateway |
+//! | `cluster_limits` | what gateways know of each other |
 //!
 //! A test waits for an event. Limits in time are there so that a broken gateway fails a test instead of hanging it.
 
@@ -24,7 +26,9 @@ mod abuse;
 mod admin;
 mod bus;
 mod cluster;
+mod cluster_limits;
 mod connect;
+mod control;
 mod drain;
 mod fanout;
 mod freshness;
