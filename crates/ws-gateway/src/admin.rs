@@ -1,19 +1,35 @@
-//! What the admin listener answers: probes, metrics, statistics. It is for operators and their machines, and stands on
-//! another address than the clients'. Nothing can be changed here, and no secret can be read.
+//! What the admin listener answers: probes, metrics, statistics, and what operators order. It stands on another address
+//! than the clients'. Without `admin.token` nothing can be changed, and nothing be learned of users; no secret can be
+//! read in any case.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::extract::State;
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use axum::{Json, Router};
-use serde_json::json;
-use tokio::sync::watch;
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware;
+use axum::routing::{MethodRouter, delete, get, post};
+use tokio::sync::{Notify, watch};
 
+mod access;
+mod answer;
+mod cluster;
+mod orders;
+mod probes;
+mod process;
+#[cfg(test)]
+mod tests;
+
+use crate::cluster::Cluster;
 use crate::config::Config;
-use crate::metrics::{CONTENT_TYPE, Exposition, Metrics};
+use crate::control::Orders;
+use crate::current::Current;
+use crate::metrics::{Exposition, Metrics};
+use crate::reload::Reloader;
+use access::Refusals;
+
+/// Bytes of the body of a request.
+const BODY_BYTES: usize = 16 * 1024;
 
 /// Whether the gateway wants new connections.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -37,6 +53,10 @@ pub enum NotReady {
     StreamMisconfigured,
     /// Nothing comes back through the stream.
     StreamSilent,
+    /// The stream of revocations does not exist.
+    ControlMissing,
+    /// Revocations were never read.
+    ControlUnread,
     /// It is stopping.
     Draining,
 }
@@ -50,6 +70,8 @@ impl NotReady {
             NotReady::StreamMissing => "stream_missing",
             NotReady::StreamMisconfigured => "stream_misconfigured",
             NotReady::StreamSilent => "stream_silent",
+            NotReady::ControlMissing => "control_missing",
+            NotReady::ControlUnread => "control_unread",
             NotReady::Draining => "draining",
         }
     }
@@ -62,6 +84,8 @@ impl NotReady {
             NotReady::StreamMissing => "the stream does not exist; run ws-gateway provision",
             NotReady::StreamMisconfigured => "the stream has a configuration odin cannot use; run ws-gateway provision",
             NotReady::StreamSilent => "what is published does not come back through the stream; has it a leader?",
+            NotReady::ControlMissing => "the control stream does not exist; run ws-gateway provision",
+            NotReady::ControlUnread => "who was revoked is not known yet; has the control stream a leader?",
             NotReady::Draining => "the gateway is stopping",
         }
     }
@@ -69,13 +93,13 @@ impl NotReady {
 
 /// What of the configuration the statistics show.
 #[derive(Clone, Debug)]
-pub struct Summary {
+pub(crate) struct Summary {
     /// Name of the stream.
-    pub stream: String,
+    pub(crate) stream: String,
     /// Path of the WebSocket endpoint.
-    pub path: String,
+    pub(crate) path: String,
     /// Connections the process takes at most.
-    pub max_connections: usize,
+    pub(crate) max_connections: usize,
 }
 
 impl From<&Config> for Summary {
@@ -88,216 +112,77 @@ impl From<&Config> for Summary {
     }
 }
 
-/// What the admin routes read.
+/// What the admin routes read and move.
 #[derive(Clone, Debug)]
-pub struct Admin {
+pub(crate) struct Admin {
     /// All numbers.
-    pub metrics: Arc<Metrics>,
+    pub(crate) metrics: Arc<Metrics>,
     /// Whether the gateway wants new connections.
-    pub readiness: watch::Receiver<Readiness>,
+    pub(crate) readiness: watch::Receiver<Readiness>,
     /// What of the configuration is shown.
-    pub config: Summary,
+    pub(crate) config: Summary,
     /// When the process began.
-    pub started: Instant,
+    pub(crate) started: Instant,
+    /// Has the operators' token.
+    pub(crate) current: watch::Receiver<Arc<Current>>,
+    /// The other gateways.
+    pub(crate) cluster: Arc<Cluster>,
+    /// Gets orders to all of them.
+    pub(crate) orders: Orders,
+    /// Notified when this gateway is to leave.
+    pub(crate) drain: Arc<Notify>,
+    /// Has the configuration read again.
+    pub(crate) reloader: Reloader,
 }
 
 #[derive(Clone, Debug)]
 struct Shared {
     admin: Admin,
     exposition: Arc<Exposition>,
+    refusals: Arc<Refusals>,
 }
 
-/// The routes of the admin listener: `/livez`, `/readyz`, `/metrics`, `/v1/stats`; 404 for the rest, 405 for other
-/// methods than GET and HEAD.
-pub fn router(admin: Admin) -> Router {
+/// Those that anybody may ask who reaches the listener.
+fn open_routes() -> Vec<(&'static str, MethodRouter<Shared>)> {
+    vec![
+        ("/livez", get(probes::live)),
+        ("/readyz", get(probes::ready)),
+        ("/metrics", get(probes::metrics)),
+        ("/v1/stats", get(probes::stats)),
+        ("/openapi.json", get(probes::openapi)),
+    ]
+}
+
+/// Those that want the operators' token.
+fn closed_routes() -> Vec<(&'static str, MethodRouter<Shared>)> {
+    vec![
+        ("/v1/cluster", get(cluster::gateways)),
+        ("/v1/users/{sub}/connections", get(cluster::connections)),
+        ("/v1/users/{sub}/disconnect", post(orders::disconnect)),
+        ("/v1/users/{sub}/notify", post(orders::notify)),
+        ("/v1/broadcast", post(orders::broadcast)),
+        ("/v1/revocations", get(orders::revocations).post(orders::revoke)),
+        ("/v1/revocations/{id}", delete(orders::lift)),
+        ("/v1/drain", post(process::drain)),
+        ("/v1/reload", post(process::reload)),
+    ]
+}
+
+/// All routes; 404 for the rest, 405 for other methods. `admin/openapi.json` describes them, and a test compares.
+pub(crate) fn router(admin: Admin) -> Router {
     let exposition = Arc::new(Exposition::new(Arc::clone(&admin.metrics)));
-    Router::new()
-        .route("/livez", get(live))
-        .route("/readyz", get(ready))
-        .route("/metrics", get(metrics))
-        .route("/v1/stats", get(stats))
-        .fallback(not_found)
-        .method_not_allowed_fallback(method_not_allowed)
-        .with_state(Shared { admin, exposition })
-}
-
-/// 200 as long as this is answered at all: a lost NATS or a drain is no reason to kill the process.
-async fn live() -> Response {
-    Json(json!({ "status": "live" })).into_response()
-}
-
-async fn ready(State(shared): State<Shared>) -> Response {
-    let readiness = *shared.admin.readiness.borrow();
-    let status = match readiness {
-        Readiness::Ready => StatusCode::OK,
-        Readiness::NotReady(_) => StatusCode::SERVICE_UNAVAILABLE,
-    };
-    (status, [(header::CACHE_CONTROL, "no-store")], Json(readiness_json(readiness))).into_response()
-}
-
-async fn metrics(State(shared): State<Shared>) -> Response {
-    ([(header::CONTENT_TYPE, CONTENT_TYPE)], shared.exposition.render()).into_response()
-}
-
-async fn stats(State(shared): State<Shared>) -> Response {
-    let Admin { metrics, readiness, config, started } = &shared.admin;
-    let shards = metrics.shards.iter().map(|shard| {
-        json!({
-            "connections": shard.connections.get(),
-            "subscriptions": shard.subscriptions.get(),
-            "feeds": shard.feeds.get(),
-            "behind": shard.behind.get(),
-            "queueBytes": shard.queue_bytes.get(),
-        })
-    });
-    let body = json!({
-        "version": env!("CARGO_PKG_VERSION"),
-        "uptimeSeconds": started.elapsed().as_secs(),
-        "readiness": readiness_json(*readiness.borrow()),
-        "connectedClients": metrics.connected_clients(),
-        "maxConnections": config.max_connections,
-        "subscriptions": metrics.sum(|shard| shard.subscriptions.get()),
-        "path": config.path,
-        "shards": shards.collect::<Vec<_>>(),
-        "bus": {
-            "stream": config.stream,
-            "connected": metrics.bus.connected.get() == 1,
-            "reconnects": metrics.bus.reconnects.get(),
-            "feeds": metrics.bus.feeds.get(),
-            "liveReceived": metrics.bus.live_received.get(),
-            "delivered": metrics.bus.delivered.get(),
-            "chainGaps": metrics.bus.chain_gaps.get(),
-        },
-    });
-    ([(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
-}
-
-async fn not_found() -> Response {
-    error(StatusCode::NOT_FOUND, "not_found")
-}
-
-async fn method_not_allowed() -> Response {
-    error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed")
-}
-
-fn error(status: StatusCode, code: &str) -> Response {
-    (status, Json(json!({ "error": code }))).into_response()
-}
-
-fn readiness_json(readiness: Readiness) -> serde_json::Value {
-    match readiness {
-        Readiness::Ready => json!({ "status": "ready" }),
-        Readiness::NotReady(reason) => {
-            json!({ "status": "not_ready", "reason": reason.as_str(), "message": reason.message() })
-        }
+    let shared = Shared { admin, exposition, refusals: Arc::default() };
+    let mut router = Router::new();
+    for (path, route) in open_routes() {
+        router = router.route(path, route);
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use axum::body::Body;
-    use http::{Method, Request};
-    use http_body_util::BodyExt;
-    use serde_json::Value;
-    use tower::ServiceExt;
-
-    use super::*;
-
-    struct Answer {
-        status: StatusCode,
-        content_type: String,
-        body: String,
+    for (path, route) in closed_routes() {
+        let check = middleware::from_fn_with_state(shared.clone(), access::check);
+        router = router.route(path, route.route_layer(check));
     }
-
-    impl Answer {
-        fn json(&self) -> Value {
-            serde_json::from_str(&self.body).expect("a json body")
-        }
-    }
-
-    async fn ask(method: Method, path: &str, readiness: Readiness) -> Answer {
-        let metrics = Metrics::new(2);
-        metrics.shards[0].connections.set(2);
-        metrics.shards[1].connections.set(3);
-        let admin = Admin {
-            metrics: Arc::new(metrics),
-            readiness: watch::channel(readiness).1,
-            config: Summary::from(&Config::default()),
-            started: Instant::now(),
-        };
-        let request = Request::builder().method(method).uri(path).body(Body::empty()).expect("a request");
-        let response = router(admin).oneshot(request).await.expect("routes do not fail");
-        let status = response.status();
-        let content_type = response.headers().get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default());
-        let content_type = content_type.unwrap_or_default().to_owned();
-        let body = response.into_body().collect().await.expect("a body").to_bytes();
-        Answer { status, content_type, body: String::from_utf8(body.to_vec()).expect("text") }
-    }
-
-    async fn get(path: &str) -> Answer {
-        ask(Method::GET, path, Readiness::Ready).await
-    }
-
-    #[tokio::test]
-    async fn is_ready_or_says_why_not() {
-        let answer = get("/readyz").await;
-        assert_eq!((answer.status, &answer.json()["status"]), (StatusCode::OK, &json!("ready")));
-        for reason in [
-            NotReady::Starting,
-            NotReady::NatsDisconnected,
-            NotReady::StreamMissing,
-            NotReady::StreamMisconfigured,
-            NotReady::StreamSilent,
-            NotReady::Draining,
-        ] {
-            let answer = ask(Method::GET, "/readyz", Readiness::NotReady(reason)).await;
-            assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
-            assert_eq!(answer.json()["reason"], reason.as_str());
-            assert_eq!(answer.json()["message"], reason.message());
-        }
-    }
-
-    #[tokio::test]
-    async fn is_alive_while_it_is_not_ready() {
-        let answer = ask(Method::GET, "/livez", Readiness::NotReady(NotReady::NatsDisconnected)).await;
-        assert_eq!(answer.status, StatusCode::OK);
-    }
-
-    #[tokio::test]
-    async fn metrics_are_openmetrics_text() {
-        let answer = get("/metrics").await;
-        assert_eq!((answer.status, answer.content_type.as_str()), (StatusCode::OK, CONTENT_TYPE));
-        assert!(answer.body.contains("\nodin_gateway_connections 5\n") && answer.body.ends_with("# EOF\n"));
-    }
-
-    #[tokio::test]
-    async fn stats_sum_the_shards() {
-        let stats = get("/v1/stats").await.json();
-        assert_eq!(stats["connectedClients"], 5);
-        assert_eq!(stats["shards"][1]["connections"], 3);
-        assert_eq!(stats["bus"]["stream"], "ODIN");
-        assert_eq!(stats["readiness"]["status"], "ready");
-    }
-
-    #[tokio::test]
-    async fn everything_else_is_a_json_404() {
-        for path in ["/", "/ws", "/metrics/", "/debug/pprof", "/v1/config", "/v1"] {
-            let answer = get(path).await;
-            assert_eq!(
-                (answer.status, &answer.json()["error"]),
-                (StatusCode::NOT_FOUND, &json!("not_found")),
-                "{path}"
-            );
-        }
-    }
-
-    #[tokio::test]
-    async fn nothing_can_be_changed() {
-        for path in ["/livez", "/readyz", "/metrics", "/v1/stats"] {
-            for method in [Method::POST, Method::PUT, Method::DELETE, Method::PATCH] {
-                let answer = ask(method, path, Readiness::Ready).await;
-                assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "{path}");
-            }
-        }
-    }
+    router
+        .fallback(answer::not_found)
+        .method_not_allowed_fallback(answer::method_not_allowed)
+        .layer(DefaultBodyLimit::max(BODY_BYTES))
+        .with_state(shared)
 }

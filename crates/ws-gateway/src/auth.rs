@@ -26,7 +26,12 @@ pub(crate) use api_key::faults as api_key_faults;
 pub(crate) use jwks::url_fault as jwks_url_fault;
 pub use setup::AuthSetupError;
 
-use crate::{config::Config, control::Revocations, identity::User, metrics::ControlMetrics};
+use crate::{
+    config::Config,
+    control::{Link, Revocations},
+    identity::User,
+    metrics::ControlMetrics,
+};
 
 /// Longest token, in bytes. The largest that issuers make fits into a request's head with room to spare.
 const MAX_TOKEN_BYTES: usize = 8 * 1024;
@@ -105,8 +110,8 @@ pub(crate) struct Authenticator {
 /// What stays the same when the configuration changes.
 #[derive(Clone, Default)]
 struct Surroundings {
-    /// None: there is no session service.
-    nats: Option<async_nats::Client>,
+    /// How the session service is asked.
+    link: Link,
     revocations: Arc<Revocations>,
     metrics: Arc<ControlMetrics>,
 }
@@ -122,29 +127,25 @@ impl Authenticator {
     /// Outside of a tokio runtime, which must last as long as this value.
     pub(crate) fn new(
         config: &Config,
-        nats: async_nats::Client,
+        link: Link,
         revocations: Arc<Revocations>,
         metrics: Arc<ControlMetrics>,
     ) -> Result<Self, AuthSetupError> {
-        Self::build(config, Surroundings { nats: Some(nats), revocations, metrics }, None)
+        Self::build(config, Surroundings { link, revocations, metrics }, None)
     }
 
-    /// The same without a session service, whatever is configured.
-    ///
-    /// # Errors
-    /// As [`new`](Self::new).
-    ///
-    /// # Panics
-    /// As [`new`](Self::new).
+    /// The same where no session service can be asked.
+    #[cfg(test)]
     pub(crate) fn without_nats(
         config: &Config,
         revocations: Arc<Revocations>,
         metrics: Arc<ControlMetrics>,
     ) -> Result<Self, AuthSetupError> {
-        Self::build(config, Surroundings { nats: None, revocations, metrics }, None)
+        Self::build(config, Surroundings { link: Link::default(), revocations, metrics }, None)
     }
 
     /// Nobody can sign in.
+    #[cfg(test)]
     pub(crate) fn closed() -> Self {
         Self {
             is_offered: false,
@@ -180,8 +181,7 @@ impl Authenticator {
             jwt.public = Some(PublicKeys::Published(Jwks::start(auth, reader, surroundings.metrics.clone(), old)));
         }
         let old_callout = old.and_then(|old| old.callout.as_ref());
-        let nats = surroundings.nats.as_ref();
-        let callout = nats.and_then(|nats| Callout::new(auth, nats, &surroundings.metrics, old_callout));
+        let callout = Callout::new(auth, &surroundings.link, &surroundings.metrics, old_callout);
         Ok(Self {
             is_offered: auth.is_offered(),
             api_keys: setup.api_keys,

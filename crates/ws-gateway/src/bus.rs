@@ -23,7 +23,7 @@ use tokio::{
 };
 
 use crate::{
-    admin::{NotReady, Readiness},
+    admin::Readiness,
     config::Config,
     current::Current,
     metrics::BusMetrics,
@@ -48,11 +48,14 @@ mod source;
 mod stamp;
 mod wide;
 
-use feed::{Step, Stored};
+use feed::Step;
+pub(crate) use feed::Stored;
 use look_back::Question;
-pub(crate) use nats::{Connections, connect, connect_control};
+pub(crate) use nats::{Connections, connect, options};
 use pulse::Pulse;
+pub(crate) use pulse::{LONGEST_ELECTION, has_choice, is_connected};
 use reads::Done;
+pub(crate) use replay::{ReadError, direct_get};
 use replay::{Replay, stored};
 use source::{Carrier, Source, SourceId};
 use wide::{Link, Wide};
@@ -448,15 +451,7 @@ impl Bus {
         }
     }
 
-    /// Once a drain has begun, its word stands.
     fn say_ready(&self, readiness: Readiness) {
-        self.readiness.send_if_modified(|current| {
-            let is_news = *current != readiness && *current != Readiness::NotReady(NotReady::Draining);
-            if is_news {
-                tracing::info!(readiness = ?readiness, "readiness changed");
-                *current = readiness;
-            }
-            is_news
-        });
+        self.readiness.send_if_modified(|word| std::mem::replace(word, readiness) != readiness);
     }
 }

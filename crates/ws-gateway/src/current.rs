@@ -58,3 +58,12 @@ impl UserRates {
         }
     }
 }
+
+#[cfg(test)]
+impl Current {
+    /// A configuration in a gateway where nobody can sign in.
+    pub(crate) fn of(config: Config) -> Self {
+        let rates = UserRates::new(&config.limits);
+        Self { config: Arc::new(config), auth: Arc::new(Authenticator::closed()), tls: None, rates }
+    }
+}

@@ -19,7 +19,7 @@ pub(crate) struct Guest {
 }
 
 /// What all shards share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) addresses: Arc<crate::addresses::Addresses>,
     pub(crate) cluster: Arc<crate::cluster::Cluster>,

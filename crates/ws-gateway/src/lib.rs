@@ -14,15 +14,17 @@ use std::{
     future::Future,
     io,
     net::{SocketAddr, TcpListener},
+    pin::pin,
     sync::Arc,
     thread,
     time::Duration,
 };
 
+use futures_util::FutureExt;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
     runtime,
-    sync::{mpsc, watch},
+    sync::{Notify, mpsc, watch},
     task::LocalSet,
 };
 
@@ -58,12 +60,14 @@ mod tls;
 
 pub use auth::AuthSetupError;
 pub use error::RunError;
-pub use reload::{Reload, Reloader};
+pub use reload::{Reload, ReloadError, Reloader};
 pub use tls::TlsError;
 
 use admin::{Admin, NotReady, Readiness};
 use auth::Authenticator;
+use cluster::{Boot, Cluster, Name};
 use config::Config;
+use control::{Link, Log, LogState, Orders, Revocations};
 use current::{Current, UserRates};
 use drain::Stage;
 use guest::Shared;
@@ -188,9 +192,8 @@ pub async fn run_reloadable(
 ) -> Result<Outcome, RunError> {
     let config = Arc::new(config);
     let metrics = Arc::new(Metrics::new(config.shards.get()));
-    let shared = Arc::new(Shared::default());
-    let client = bus::connect_control(&config.nats).await?;
-    let auth = Authenticator::new(&config, client.clone(), shared.revocations.clone(), metrics.control.clone())?;
+    let (link, revocations) = (Link::default(), Arc::new(Revocations::default()));
+    let auth = Authenticator::new(&config, link.clone(), revocations.clone(), metrics.control.clone())?;
     let first = Current {
         config: config.clone(),
         auth: Arc::new(auth),
@@ -208,13 +211,38 @@ pub async fn run_reloadable(
         "listening"
     );
 
-    let admin = Admin { metrics: metrics.clone(), readiness, config: (&*config).into(), started: metrics.started };
-    let admin_listener = tokio::net::TcpListener::from_std(listeners.admin).map_err(RunError::Admin)?;
-    let admin = tokio::spawn(async move { axum::serve(admin_listener, admin::router(admin)).await });
-
     let boot = boot_id();
     let (queues, inboxes): (Vec<_>, Vec<_>) =
         (0..config.shards.get()).map(|_| queue::channel(config.feeds.shard_queue_bytes)).unzip();
+    let me = (Name::here(listeners.address().port()), Boot(boot));
+    let cluster = Arc::new(Cluster::new(me, currents.clone(), metrics.clone(), queues.clone(), link.clone()));
+    let shared =
+        Arc::new(Shared { addresses: Arc::default(), cluster: cluster.clone(), revocations: revocations.clone() });
+    let (bus_ready, bus_readiness) = watch::channel(Readiness::NotReady(NotReady::Starting));
+    let (log_state, log_states) = watch::channel(LogState::Unread(NotReady::ControlUnread));
+    tokio::spawn(control::combine(bus_readiness, log_states, currents.clone(), ready.clone()));
+    let log = Log::new(&config, link.clone(), revocations.clone(), queues.clone(), metrics.control.clone(), log_state);
+    let (stop_control, control_stopped) = watch::channel(());
+    let mut control = {
+        let (config, link, cluster) = (config.clone(), link.clone(), cluster.clone());
+        spawn("odin-control", move || control::run(config, link, cluster, log, control_stopped))?
+    };
+    let drain = Arc::new(Notify::new());
+
+    let admin = Admin {
+        metrics: metrics.clone(),
+        readiness,
+        config: (&*config).into(),
+        started: metrics.started,
+        orders: Orders::new(link, currents.clone(), revocations),
+        current: currents.clone(),
+        cluster,
+        drain: drain.clone(),
+        reloader: reload.reloader(),
+    };
+    let admin_listener = tokio::net::TcpListener::from_std(listeners.admin).map_err(RunError::Admin)?;
+    let admin = tokio::spawn(async move { axum::serve(admin_listener, admin::router(admin)).await });
+
     let mut threads = Vec::new();
     for ((index, listener), inbox) in listeners.shards.into_iter().enumerate().zip(inboxes) {
         let parts = shard::Parts {
@@ -235,10 +263,10 @@ pub async fn run_reloadable(
     drop(commands);
     let bus = {
         let (config, currents) = (config.clone(), currents.clone());
-        let (metrics, ready) = (metrics.bus.clone(), ready.clone());
+        let metrics = metrics.bus.clone();
         spawn("odin-bus", move || async move {
             let connections = bus::connect(&config.nats).await?;
-            let sequencer = bus::Bus::new(config, metrics, queues, ready, &connections);
+            let sequencer = bus::Bus::new(config, metrics, queues, bus_ready, &connections);
             sequencer.run(asked, connections.events, currents).await;
             Ok::<(), RunError>(())
         })?
@@ -248,11 +276,14 @@ pub async fn run_reloadable(
     let sweeps = tokio::spawn(sweep(currents.clone()));
 
     let mut ended = Box::pin(wait_for(threads));
+    let mut stop = pin!(stop.fuse());
+    let begin_drain = async || {
+        let config = currents.borrow().config.clone();
+        drain::begin(&config, &ready, &stage).await;
+    };
     tokio::select! {
-        () = stop => {
-            let config = currents.borrow().config.clone();
-            drain::begin(&config, &ready, &stage).await;
-        }
+        () = &mut stop => begin_drain().await,
+        () = drain.notified() => begin_drain().await,
         // A shard that ends without being told could not be set up.
         early = &mut ended => {
             early?;
@@ -260,13 +291,23 @@ pub async fn run_reloadable(
         failed = bus => {
             failed.map_err(|_| RunError::Panic)??;
         }
+        failed = &mut control => {
+            failed.map_err(|_| RunError::Panic)??;
+        }
     }
     if *stage.borrow() == Stage::Draining {
-        ended.await?;
+        tokio::select! {
+            ended = &mut ended => ended?,
+            // Where it was an operator who asked, a signal is the first: it is listened to, so that a second one insists.
+            () = &mut stop => ended.await?,
+        }
     }
     for task in [reload, sweeps] {
         task.abort();
     }
+    drop(stop_control);
+    // It has a goodbye to say, which does not take long.
+    let _ = control.await;
     admin.abort();
     let remained = metrics.connected_clients();
     let left = metrics.sum(|shard| shard.connections_closed.of(CloseReason::Drain).get());

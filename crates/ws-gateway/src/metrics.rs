@@ -170,6 +170,16 @@ pub struct ControlMetrics {
     pub orders: Counter,
     /// 1 while the control stream cannot be read.
     pub control_lost: Gauge,
+    /// Messages of the control stream that were no orders.
+    pub control_ignored: Counter,
+    /// Messages between gateways that made no sense, or came from too many of them.
+    pub gossip_ignored: Counter,
+    /// Slots of strict limits that connections of this gateway hold.
+    pub slots: Gauge,
+    /// Slots that could not be asked for, refreshed or kept.
+    pub slot_errors: Counter,
+    /// Requests to the admin listener without its token.
+    pub admin_refused: Counter,
 }
 
 /// What the bus counts. Written by the sequencer only.

@@ -54,7 +54,6 @@ pub(crate) enum Item {
     /// What became of a client's publication: its sequence, where the stream has acknowledged it.
     Published { ticket: Ticket, stored: Option<(u64, Epoch)> },
     /// Operators want something of connections.
-    #[allow(dead_code, reason = "orders are not read yet")]
     Order(Arc<Order>),
 }
 

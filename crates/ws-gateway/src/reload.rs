@@ -17,11 +17,22 @@ use crate::{
 const WAITING: usize = 8;
 
 /// What a request is answered: what changed, or why nothing did.
-type Answer = oneshot::Sender<Result<Value, String>>;
+pub(crate) type Answer = oneshot::Sender<Result<Value, String>>;
+
+/// Why nothing was reloaded.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReloadError {
+    /// What is wrong with the new configuration, all of it. The old one stays.
+    #[error("{0}")]
+    Invalid(String),
+    /// The gateway does not run, or not any more.
+    #[error("the gateway is stopping")]
+    Stopping,
+}
 
 /// Asks for a reload.
 #[derive(Debug, Clone)]
-pub struct Reloader(mpsc::Sender<Answer>);
+pub struct Reloader(pub(crate) mpsc::Sender<Answer>);
 
 /// How a gateway reads its configuration again. Given to [`run_reloadable`](crate::run_reloadable).
 pub struct Reload {
@@ -41,15 +52,14 @@ impl Reloader {
     /// a restart.
     ///
     /// # Errors
-    /// What is wrong with the new one, which is not used then; or that the gateway is not running.
+    /// See [`ReloadError`].
     ///
     /// # Cancel safety
     /// Cancel safe: the reload goes on, and nobody hears of it.
-    pub async fn reload(&self) -> Result<Value, String> {
+    pub async fn reload(&self) -> Result<Value, ReloadError> {
         let (answer, answered) = oneshot::channel();
-        let gone = |()| "the gateway is stopping".to_owned();
-        self.0.send(answer).await.map_err(|_| gone(()))?;
-        answered.await.map_err(|_| gone(()))?
+        self.0.send(answer).await.map_err(|_| ReloadError::Stopping)?;
+        answered.await.map_err(|_| ReloadError::Stopping)?.map_err(ReloadError::Invalid)
     }
 }
 

@@ -501,6 +501,7 @@ impl Shard {
             closing: None,
             heard_s: now_s,
             unsubscribed_s: now_s,
+            opened_s: self.lived_s(),
             look_s: u32::MAX,
             rates: Rates::default(),
             pings: 0,

@@ -27,6 +27,7 @@ use super::{
 };
 use crate::{
     config::Auth,
+    control::Link,
     metrics::{ControlMetrics, Outcome},
 };
 
@@ -53,7 +54,7 @@ struct Settings {
 }
 
 struct Shared {
-    nats: async_nats::Client,
+    link: Link,
     settings: Settings,
     metrics: Arc<ControlMetrics>,
     answers: Mutex<Answers>,
@@ -84,12 +85,7 @@ struct Asked {
 
 impl Callout {
     /// None without a subject. What a predecessor with the same settings remembers is remembered.
-    pub(super) fn new(
-        auth: &Auth,
-        nats: &async_nats::Client,
-        metrics: &Arc<ControlMetrics>,
-        old: Option<&Callout>,
-    ) -> Option<Self> {
+    pub(super) fn new(auth: &Auth, link: &Link, metrics: &Arc<ControlMetrics>, old: Option<&Callout>) -> Option<Self> {
         let settings = Settings {
             subject: auth.callout_subject.clone()?,
             timeout: auth.callout_timeout,
@@ -101,7 +97,7 @@ impl Callout {
             return Some(old.clone());
         }
         Some(Callout(Arc::new(Shared {
-            nats: nats.clone(),
+            link: link.clone(),
             answers: Mutex::new(Answers::new(MAX_ANSWERS)),
             settings,
             metrics: metrics.clone(),
@@ -159,12 +155,17 @@ impl Shared {
 
     async fn ask(&self, question: Bytes) -> Answer {
         let timeout = self.settings.timeout;
-        // The library's own timeout begins when the request is on its way, which takes long without a connection.
         let request = Request::new().payload(question).timeout(None);
-        let reply = tokio::time::timeout(timeout, self.nats.send_request(self.settings.subject.clone(), request)).await;
-        let (answer, error) = match reply {
+        let reply = async {
+            let Some(client) = self.link.connected() else {
+                return Err("no connection to nats".to_owned());
+            };
+            let reply = client.send_request(self.settings.subject.clone(), request).await;
+            reply.map_err(|error| error.to_string())
+        };
+        let (answer, error) = match tokio::time::timeout(timeout, reply).await {
             Ok(Ok(reply)) => (self.read(&reply.payload), "the answer is not readable".to_owned()),
-            Ok(Err(error)) => (Err(Fault::NoAnswer), error.to_string()),
+            Ok(Err(error)) => (Err(Fault::NoAnswer), error),
             Err(_) => (Err(Fault::NoAnswer), "no answer in time".to_owned()),
         };
         if matches!(answer, Err(Fault::NoAnswer)) {

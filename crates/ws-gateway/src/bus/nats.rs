@@ -75,15 +75,11 @@ pub(crate) async fn connect(nats: &Nats) -> Result<Connections, RunError> {
     Ok(Connections { live, reader, wide, events })
 }
 
-/// The connection for everything that is no feed: questions about sessions, orders, gossip.
+/// What every connection to NATS begins with: it waits and tries for ever, and leaves a server that is silent.
 ///
 /// # Errors
-/// As for [`connect`].
-pub(crate) async fn connect_control(nats: &Nats) -> Result<Client, RunError> {
-    options(nats, "control").await?.connect(&nats.urls[..]).await.map_err(RunError::Nats)
-}
-
-async fn options(nats: &Nats, purpose: &str) -> Result<async_nats::ConnectOptions, RunError> {
+/// The credentials or certificates cannot be read.
+pub(crate) async fn options(nats: &Nats, purpose: &str) -> Result<async_nats::ConnectOptions, RunError> {
     let options = nats.connect_options().await.map_err(RunError::Credentials)?;
     Ok(options
         .name(format!("{} {purpose}", nats.name))

@@ -32,7 +32,7 @@ use crate::{
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// Past this it is no election any more: they take 4 to 9 s.
-const LONGEST_ELECTION: Duration = Duration::from_secs(15);
+pub(crate) const LONGEST_ELECTION: Duration = Duration::from_secs(15);
 
 /// A clock of one second that is so late says that this process stood still, and then silence says
 /// nothing about the others: what came meanwhile has not been read yet.
@@ -137,7 +137,7 @@ impl Pulse {
 
 /// Whether requests get anywhere. Without a connection the client keeps them for the next one, where
 /// nobody waits for the answers any more.
-pub(super) fn is_connected(client: &Client) -> bool {
+pub(crate) fn is_connected(client: &Client) -> bool {
     client.connection_state() == State::Connected
 }
 
@@ -393,7 +393,7 @@ impl Bus {
 }
 
 /// Whether the client knows more than one server.
-async fn has_choice(client: &Client) -> bool {
+pub(crate) async fn has_choice(client: &Client) -> bool {
     let pool = tokio::time::timeout(POOL_TIMEOUT, client.server_pool()).await;
     pool.is_ok_and(|pool| pool.is_ok_and(|pool| pool.len() > 1))
 }

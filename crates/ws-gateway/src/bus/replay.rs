@@ -65,10 +65,10 @@ pub(crate) struct LastValues {
 
 /// The messages of one answer, in order.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) messages: Vec<Stored>,
+pub(crate) struct Answer {
+    pub(crate) messages: Vec<Stored>,
     /// Further ones that match and did not fit.
-    pub(super) pending: u64,
+    pub(crate) pending: u64,
     /// The last sequence that the answering replica had applied, where it says so.
     up_to: u64,
 }
@@ -256,45 +256,59 @@ impl Replay {
             return Err(ReadError::NoAnswer(what));
         }
         self.metrics.direct_gets.add(1);
-        let result = tokio::time::timeout(self.config.nats.request_timeout, self.collect(client, what, request)).await;
+        let stream = &self.config.stream.name;
+        let result =
+            tokio::time::timeout(self.config.nats.request_timeout, direct_get(client, stream, what, request)).await;
         let result = result.unwrap_or(Err(ReadError::NoAnswer(what)));
         if result.is_err() {
             self.metrics.direct_get_errors.add(1);
         }
         result
     }
+}
 
-    async fn collect(&self, client: &Client, what: &'static str, request: &str) -> Result<Answer, ReadError> {
-        let gone = |_| ReadError::NoAnswer(what);
-        let inbox = client.new_inbox();
-        let mut answers = client.subscribe(inbox.clone()).await.map_err(|_| ReadError::NoAnswer(what))?;
-        let subject = format!("$JS.API.DIRECT.GET.{}", self.config.stream.name);
-        let request = request.to_owned().into();
-        client.publish_with_reply(subject, inbox, request).await.map_err(gone)?;
-        let mut names = HashMap::new();
-        let mut messages = Vec::new();
-        while let Some(answer) = answers.next().await {
-            match answer.status.map(|status| status.as_u16()) {
-                // The answer's Nats-Last-Sequence is the one before it in this batch, not in the chain.
-                None => messages.extend(stored(&answer, &mut names).map(|found| Stored { last: None, ..found })),
-                Some(END_OF_BATCH) => {
-                    let headers = answer.headers.as_ref();
-                    let up_to = headers.and_then(|headers| number(headers, "Nats-UpTo-Sequence")).unwrap_or(0);
-                    let pending = headers.and_then(|headers| number(headers, "Nats-Num-Pending")).unwrap_or(0);
-                    if what == LAST_VALUES && pending > 0 {
-                        // Cut short by the server's limit in bytes: incomplete is as good as too wide.
-                        return Err(ReadError::TooWide);
-                    }
-                    return Ok(Answer { messages, pending, up_to });
+/// One Direct Get request to a stream, and all its answers. Waits for ever: the caller knows for how long.
+///
+/// # Errors
+/// See [`ReadError`].
+///
+/// # Cancel safety
+/// Cancel safe: it only reads.
+pub(crate) async fn direct_get(
+    client: &Client,
+    stream: &str,
+    what: &'static str,
+    request: &str,
+) -> Result<Answer, ReadError> {
+    let gone = |_| ReadError::NoAnswer(what);
+    let inbox = client.new_inbox();
+    let mut answers = client.subscribe(inbox.clone()).await.map_err(|_| ReadError::NoAnswer(what))?;
+    let subject = format!("$JS.API.DIRECT.GET.{stream}");
+    let request = request.to_owned().into();
+    client.publish_with_reply(subject, inbox, request).await.map_err(gone)?;
+    let mut names = HashMap::new();
+    let mut messages = Vec::new();
+    while let Some(answer) = answers.next().await {
+        match answer.status.map(|status| status.as_u16()) {
+            // The answer's Nats-Last-Sequence is the one before it in this batch, not in the chain.
+            None => messages.extend(stored(&answer, &mut names).map(|found| Stored { last: None, ..found })),
+            Some(END_OF_BATCH) => {
+                let headers = answer.headers.as_ref();
+                let up_to = headers.and_then(|headers| number(headers, "Nats-UpTo-Sequence")).unwrap_or(0);
+                let pending = headers.and_then(|headers| number(headers, "Nats-Num-Pending")).unwrap_or(0);
+                if what == LAST_VALUES && pending > 0 {
+                    // Cut short by the server's limit in bytes: incomplete is as good as too wide.
+                    return Err(ReadError::TooWide);
                 }
-                Some(TOO_WIDE) => return Err(ReadError::TooWide),
-                Some(404) => return Err(ReadError::NotFound(what)),
-                Some(503) => return Err(ReadError::NoAnswer(what)),
-                Some(status) => return Err(ReadError::Unexpected(what, status.to_string())),
+                return Ok(Answer { messages, pending, up_to });
             }
+            Some(TOO_WIDE) => return Err(ReadError::TooWide),
+            Some(404) => return Err(ReadError::NotFound(what)),
+            Some(503) => return Err(ReadError::NoAnswer(what)),
+            Some(status) => return Err(ReadError::Unexpected(what, status.to_string())),
         }
-        Err(ReadError::NoAnswer(what))
     }
+    Err(ReadError::NoAnswer(what))
 }
 
 fn parse_barrier(answer: &[u8]) -> Result<u64, ReadError> {

@@ -115,6 +115,8 @@ fn combinations_are_checked() {
         (&[("stream.name", "a.b")], "--stream-name: stream.name: invalid stream name"),
         (&[("state_stream.name", "ODIN")], "--state-stream-name: state_stream.name: \"ODIN\" is also stream.name"),
         (&[("control_stream.subjects", "odin.x")], "--control-stream-subjects: control_stream.subjects: overlaps with"),
+        (&[("control_stream.subjects", "ctl.*")], "--control-stream-subjects: control_stream.subjects: the first one"),
+        (&[("control_stream.subjects", "*.x.>")], "--control-stream-subjects: control_stream.subjects: the first one"),
         (&[("stream.max_age", "10s")], "default: stream.duplicate_window: must not be longer"),
         (&[("feeds.ring_bytes", "1GiB")], "--feeds-ring-bytes: feeds.ring_bytes: must not be larger"),
         (&[("nats.url", "nats://")], "--nats-url: nats.url: expected urls"),

@@ -119,6 +119,10 @@ fn streams(build: &mut Build) {
             }
         }
     }
+    let below = config.control_stream.subjects.first().and_then(|subject| subject.strip_suffix(".>"));
+    if below.is_none_or(|below| below.contains(['*', '>'])) {
+        build.conflict("control_stream.subjects", "the first one must be like odinctl.>, with no other wildcard");
+    }
     let names = [
         ("stream.name", &stream.name),
         ("state_stream.name", &config.state_stream.name),

@@ -180,6 +180,11 @@ pub const METRICS: &[Metric] = &[
     metric("odin_gateway_revocations", Gauge, "", Read::Control(|m| m.revocations.get()), "Revocations in force"),
     metric("odin_gateway_orders_total", Counter, "", Read::Control(|m| m.orders.get()), "Orders of operators that were carried out"),
     metric("odin_gateway_control_lost", Gauge, "", Read::Control(|m| m.control_lost.get()), "1 while revocations and orders cannot be read"),
+    metric("odin_gateway_control_ignored_total", Counter, "", Read::Control(|m| m.control_ignored.get()), "Messages of the control stream that were no orders"),
+    metric("odin_gateway_gossip_ignored_total", Counter, "", Read::Control(|m| m.gossip_ignored.get()), "Messages between gateways that made no sense, or came from too many of them"),
+    metric("odin_gateway_user_slots", Gauge, "", Read::Control(|m| m.slots.get()), "Slots of strict limits that connections hold"),
+    metric("odin_gateway_user_slot_errors_total", Counter, "", Read::Control(|m| m.slot_errors.get()), "Slots that could not be asked for, refreshed or kept"),
+    metric("odin_gateway_admin_refused_total", Counter, "", Read::Control(|m| m.admin_refused.get()), "Requests to the admin listener without its token"),
     metric("odin_gateway_uptime_seconds", Gauge, "seconds", Read::Process(uptime_seconds), "Time since the process began"),
     metric("odin_gateway_resident_memory_bytes", Gauge, "bytes", Read::Process(resident_bytes), "Memory of the process that is in RAM"),
 ];

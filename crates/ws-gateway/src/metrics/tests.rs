@@ -141,6 +141,11 @@ fn raise_all(metrics: &Metrics) -> u64 {
         revocations,
         orders,
         control_lost,
+        control_ignored,
+        gossip_ignored,
+        slots,
+        slot_errors,
+        admin_refused,
     } = &*metrics.control;
     raise_each(jwks_reads, &mut next);
     raise_each(callouts, &mut next);
@@ -150,6 +155,11 @@ fn raise_all(metrics: &Metrics) -> u64 {
     revocations.set(next());
     orders.add(next());
     control_lost.set(next());
+    control_ignored.add(next());
+    gossip_ignored.add(next());
+    slots.set(next());
+    slot_errors.add(next());
+    admin_refused.add(next());
     let BusMetrics {
         connected,
         reconnects,

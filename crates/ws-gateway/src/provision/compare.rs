@@ -160,6 +160,7 @@ mod tests {
         assert_eq!(text(&state, "republish"), "odinlast.> -> live.odinlast.>");
         assert_eq!((text(&state, "max_msgs_per_subject"), text(&state, "max_age")), ("1".into(), "unlimited".into()));
         assert_eq!((text(&control, "max_msgs_per_subject"), text(&control, "max_age")), ("1".into(), "1day".into()));
+        assert_eq!((text(&control, "discard"), text(&state, "discard")), ("new".into(), "old".into()));
     }
 
     #[test]

@@ -36,6 +36,8 @@ pub(super) fn streams(config: &Config) -> [stream::Config; 3] {
             max_age: control.max_age,
             max_bytes: number(control.max_bytes),
             max_messages_per_subject: LAST_ONLY,
+            // A stream that is full refuses what is new: a revocation must never be pushed out.
+            discard: DiscardPolicy::New,
             ..common(config, &control.name, &control.subjects)
         },
     ]

@@ -71,6 +71,8 @@ pub(crate) struct Connection {
     pub(crate) heard_s: u32,
     /// Since when it has had no subscription; meaningless while it has one.
     pub(crate) unsubscribed_s: u32,
+    /// When it was opened, in the shard's seconds of real time.
+    pub(crate) opened_s: u32,
     /// When its token is to be looked at, in the shard's seconds of real time.
     pub(crate) look_s: u32,
     pub(crate) rates: Rates,

@@ -59,7 +59,7 @@ impl Shard {
     }
 
     /// Unique among all gateways of a cluster, and says nothing about the client.
-    fn connection_id(&self, serial: u64) -> String {
+    pub(super) fn connection_id(&self, serial: u64) -> String {
         format!("{:08x}-{}-{serial}", self.boot, self.index)
     }
 

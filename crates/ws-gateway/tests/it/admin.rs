@@ -1,7 +1,8 @@
 //! Probes, metrics, statistics, and what is not in the log.
 
-use odin_protocol::ServerMessage;
+use odin_protocol::{ServerMessage, close::CloseCode};
 use tokio::net::TcpStream;
+use ws_gateway::config::Secret;
 
 use crate::support::{Canary, Client, Gateway, Odin, exchange, frame, request};
 
@@ -118,4 +119,48 @@ async fn logs_no_password_of_nats() {
     let answers =
         [gateway.get("/v1/stats").await.body, gateway.get("/readyz").await.body, gateway.get("/metrics").await.body];
     assert!(answers.iter().all(|answer| !answer.contains(&word)));
+}
+
+/// Checklist 59: orders are for who has the token, and for nobody on the public address. The token is not logged.
+#[tokio::test]
+async fn orders_are_taken_with_the_token_and_on_the_admin_listener_only() {
+    let canary = Canary::new("token");
+    let token = canary.word();
+    let odin = Odin::start_with(|config| config.admin.token = Some(Secret::new(token))).await;
+    let gateway = &odin.gateway;
+    let body = r#"{"message":"hello"}"#;
+    let refused = gateway.order("POST", "/v1/broadcast", "wrong", body).await;
+    assert_eq!((refused.status, refused.header("www-authenticate")), (401, Some("bearer")));
+    assert_eq!(gateway.get("/v1/cluster").await.status, 401);
+    gateway.metric_becomes("odin_gateway_admin_refused_total", 2).await;
+    let done = gateway.order("POST", "/v1/broadcast", token, body).await;
+    assert_eq!(done.status, 200, "{}", done.body);
+    assert!(done.json()["seq"].as_u64().is_some_and(|seq| seq > 0) && done.json()["id"].is_string());
+    gateway.metric_becomes("odin_gateway_orders_total", 1).await;
+    let headers = format!("Authorization: Bearer {token}\r\nConnection: close\r\n");
+    let public = exchange(gateway.address, &request("POST /v1/broadcast HTTP/1.1", &headers)).await;
+    assert_eq!(public.status, 404, "the public address knows nothing of it");
+    let endless = format!("{{\"message\":\"{}\"}}", "x".repeat(1 << 20));
+    assert_eq!(gateway.order("POST", "/v1/broadcast", token, &endless).await.status, 413);
+    canary.was_not_logged();
+}
+
+#[tokio::test]
+async fn nobody_may_order_where_there_is_no_token() {
+    let gateway = Gateway::without_nats(|_| {});
+    let answer = gateway.order("POST", "/v1/drain", "", "").await;
+    assert_eq!((answer.status, answer.json()["error"]["code"].as_str()), (403, Some("admin_disabled")));
+    assert_eq!(gateway.get("/openapi.json").await.json()["openapi"], "3.1.0");
+}
+
+#[tokio::test]
+async fn a_gateway_that_is_told_to_drain_lets_everybody_go_and_ends() {
+    let mut gateway = Gateway::without_nats(|config| config.admin.token = Some(Secret::new("0123456789abcdef")));
+    let mut client = Client::connect(&gateway).await;
+    let answer = gateway.order("POST", "/v1/drain", "0123456789abcdef", "").await;
+    assert_eq!((answer.status, answer.json()["status"].as_str()), (202, Some("draining")));
+    assert!(matches!(client.message().await, ServerMessage::System { .. }));
+    client.closed_with(CloseCode::ServiceRestart).await;
+    drop(client);
+    assert_eq!(gateway.ended().await.left, 1);
 }

@@ -21,7 +21,9 @@
 //! | `publish` | publications of clients |
 //! | `reload` | another configuration while the gateway runs |
 //! | `wide` | patterns over more subjects than Direct Get reads at once |
-//! | `admin` | probes, metrics, statistics, logs |
+//! | `admin` | probes, metrics, statistics, logs, and who may order |
+//! | `control` | orders and revocations, from an operator to every gateway |
+//! | `cluster_limits` | what gateways know of each other |
 //!
 //! A test waits for an event. Limits in time are there so that a broken gateway fails a test instead of hanging it.
 
@@ -30,7 +32,9 @@ mod admin;
 mod auth_parts;
 mod bus;
 mod cluster;
+mod cluster_limits;
 mod connect;
+mod control;
 mod door;
 mod drain;
 mod fanout;

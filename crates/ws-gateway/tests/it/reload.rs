@@ -111,7 +111,7 @@ async fn keeps_the_old_configuration_when_anything_is_wrong_with_the_new_one() {
     let mut client = Client::connect(&gateway).await;
     client.subscribe(&["price:BTC"]).await;
     files.spoil("nonsense");
-    assert!(reloader.reload().await.expect_err("nonsense").contains("nonsense"));
+    assert!(reloader.reload().await.expect_err("nonsense").to_string().contains("nonsense"));
     // Good by itself, but the keys that it names are not there.
     let mut config = odin.config.clone();
     config.auth.algorithms = vec!["RS256".parse().expect("an algorithm")];
@@ -121,7 +121,7 @@ async fn keeps_the_old_configuration_when_anything_is_wrong_with_the_new_one() {
         vec![RuleSource::new("price:{token}", "odin.tokens.{token}.price", Access::Admin, Mode::Latest)],
     );
     files.write(config);
-    assert!(reloader.reload().await.expect_err("no key").contains("/nonexistent/key.pem"));
+    assert!(reloader.reload().await.expect_err("no key").to_string().contains("/nonexistent/key.pem"));
     let seq = odin.publisher.price("BTC", 1).await;
     assert_eq!(client.update().await.seq, seq, "the old rules hold");
     gateway.metric_becomes("odin_gateway_config_reloads_total{result=\"failed\"}", 2).await;

@@ -133,6 +133,16 @@ impl Gateway {
         exchange(self.admin, &format!("GET {path} HTTP/1.1\r\nHost: odin\r\nConnection: close\r\n\r\n")).await
     }
 
+    /// The same with any method, a body and the operators' token.
+    pub(crate) async fn order(&self, method: &str, path: &str, token: &str, body: &str) -> Answer {
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: odin\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        exchange(self.admin, &request).await
+    }
+
     /// The sum of all values of a metric, or the one with `label="value"`.
     pub(crate) async fn metric(&self, name: &str) -> u64 {
         let body = self.get("/metrics").await.body;

@@ -33,12 +33,18 @@ impl World {
 
     fn authenticator(&self, config: &Config) -> Arc<Authenticator> {
         let (revocations, metrics) = (Arc::default(), Arc::default());
-        Arc::new(Authenticator::new(config, self.client.clone(), revocations, metrics).expect("good"))
+        Arc::new(Authenticator::new(config, link(&self.client), revocations, metrics).expect("good"))
     }
 
     async fn service(&self, answer: impl Fn(&Value) -> Option<String> + Send + 'static) -> SessionService {
         SessionService::start(&self.nats.url(), SUBJECT, answer).await
     }
+}
+
+fn link(client: &async_nats::Client) -> Link {
+    let link = Link::default();
+    link.connect(client.clone());
+    link
 }
 
 fn callouts(auth: &Authenticator, outcome: Outcome) -> u64 {
@@ -165,7 +171,7 @@ async fn without_nats_nobody_can_say() {
         .expect("it goes on trying");
     let mut config = asking();
     config.auth.callout_timeout = Duration::from_millis(50);
-    let auth = Authenticator::new(&config, client, Arc::default(), Arc::default()).expect("good");
+    let auth = Authenticator::new(&config, link(&client), Arc::default(), Arc::default()).expect("good");
     assert_eq!(auth.sub("a").await, unavailable());
     assert_eq!(callouts(&auth, Outcome::Failed), 1);
 }

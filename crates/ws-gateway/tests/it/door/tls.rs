@@ -328,7 +328,7 @@ async fn takes_a_renewed_certificate_for_those_who_come_and_keeps_it_when_the_ne
     until("the gateway to run", async || gateway.reloader.reload().await.ok()).await;
     let mut after = certificate.client(gateway.address).await;
     std::fs::write(certificate.key_file(), "no key").expect("written");
-    let error = gateway.reloader.reload().await.expect_err("broken");
+    let error = gateway.reloader.reload().await.expect_err("broken").to_string();
     assert!(error.contains("key.pem") && !error.contains("no key"), "{error}");
     let mut last = certificate.client(gateway.address).await;
     for client in [&mut before, &mut after, &mut last] {
