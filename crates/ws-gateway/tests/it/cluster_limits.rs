@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use odin_devkit::NatsServer;
 use ws_gateway::config::{Config, Secret};
 use ws_gateway::provision::provision;
 
-use crate::support::{Client, Gateway, Odin, Proxy, config, until};
+use crate::support::{Client, Gateway, Odin, Proxy, config, in_time, until};
 
 const TOKEN: &str = "0123456789abcdef";
 
@@ -79,6 +80,10 @@ async fn gossip_of_strangers_is_counted_or_forgotten() {
     })
     .await;
     let client = async_nats::connect(odin.nats.url()).await.expect("a connection");
+    // Whoever speaks listens.
+    let mut heard = client.subscribe("odingossip.presence").await.expect("subscribed");
+    in_time("gossip", heard.next()).await.expect("a presence");
+    heard.unsubscribe().await.expect("sent");
     for i in 0..1_000 {
         let words = format!(r#"{{"gateway":"x","boot":"{i:08x}","n":1,"connections":1,"users":{{}}}}"#);
         client.publish("odingossip.presence", words.into()).await.expect("sent");
