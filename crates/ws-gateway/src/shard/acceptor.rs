@@ -34,6 +34,7 @@ use crate::{
 
 mod handshake;
 mod pending;
+mod proxy;
 mod seldom;
 mod shed;
 

@@ -11,6 +11,7 @@ use crate::support::{Answer, Gateway, in_time, request};
 
 mod forwarded;
 mod origin;
+mod proxy;
 mod tls;
 mod token;
 

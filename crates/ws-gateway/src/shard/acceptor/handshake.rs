@@ -11,12 +11,12 @@ use tokio::{
 };
 use tower::Service;
 
-use super::{Arrival, Handshakes, Pending, Socket};
+use super::{Arrival, Handshakes, Pending, Socket, proxy, shed};
 use crate::{
     addresses::Seat,
     config::Config,
     current::Current,
-    http::{Agreed, Handover, Peer, Terms, trusts},
+    http::{Agreed, Handover, Peer, Refusal, Terms, trusts},
     metrics::HandshakeRefusal,
     tls::{Secured, Session},
 };
@@ -51,9 +51,25 @@ pub(super) async fn shake_hands(visitor: Visitor, handshakes: Rc<Handshakes>, pe
 }
 
 async fn let_in(visitor: Visitor, handshakes: &Handshakes) -> Result<Arrival, HandshakeRefusal> {
-    let Visitor { stream, ip, seat, current } = visitor;
+    let Visitor { mut stream, mut ip, mut seat, current } = visitor;
     let config = &current.config;
-    let is_secure = current.tls.is_some();
+    let mut is_secure = current.tls.is_some();
+    if config.http.proxy_protocol && trusts(&config.http, ip) {
+        let source = proxy::read_header(&mut stream).await?;
+        is_secure |= source.is_secure;
+        ip = source.ip.unwrap_or(ip);
+        match handshakes.shared.addresses.enter_from(ip, config) {
+            Ok(taken) => seat = taken,
+            Err(reached) => {
+                let refusal = Refusal::from(reached);
+                if current.tls.is_none() {
+                    // It is sent away like others, within the limit in time of its handshake.
+                    let _ = shed::answer(stream, &refusal.to_bytes()).await;
+                }
+                return Err(refusal.reason);
+            }
+        }
+    }
     let terms = Terms {
         current: current.clone(),
         shared: handshakes.shared.clone(),

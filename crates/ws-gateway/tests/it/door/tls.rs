@@ -278,6 +278,27 @@ async fn resets_connections_beyond_the_cap_before_tls() {
     assert!(certificate.client(gateway.address).await.sync(1).await.is_empty());
 }
 
+/// Checklist 11: a PROXY header stands before TLS, and not a byte of TLS is lost behind it.
+#[tokio::test]
+async fn takes_a_proxy_header_before_tls() {
+    let certificate = Certificate::new();
+    let gateway = Gateway::without_nats(|config| {
+        certificate.is_for(config);
+        config.http.proxy_protocol = true;
+        config.http.trusted_proxies = vec!["127.0.0.1/32".parse().expect("a network")];
+        config.limits.connections_per_ip = Some(1);
+    });
+    let mut stream = TcpStream::connect(gateway.address).await.expect("a connection");
+    stream.write_all(b"PROXY TCP4 203.0.113.7 10.0.0.1 4711 443\r\n").await.expect("sent");
+    let stream = certificate.secure(stream, &[&TLS13]).await.expect("trusted");
+    let mut client = client_on(stream, Codec::Json, b"").await;
+    assert!(client.sync(1).await.is_empty());
+    let mut stream = TcpStream::connect(gateway.address).await.expect("a connection");
+    stream.write_all(b"PROXY TCP4 203.0.113.7 10.0.0.1 4712 443\r\n").await.expect("sent");
+    assert!(certificate.secure(stream, &[&TLS13]).await.is_err(), "sent away before TLS");
+    refuses(&gateway, "address", 1).await;
+}
+
 #[tokio::test]
 async fn answers_refusals_by_tls_too() {
     let certificate = Certificate::new();
