@@ -45,6 +45,7 @@ mod error;
 mod guest;
 mod http;
 pub mod identity;
+mod memory;
 pub mod metrics;
 mod page;
 pub mod provision;
@@ -198,6 +199,7 @@ pub async fn run_reloadable(
         rates: UserRates::new(&config.limits),
     };
     let (current, currents) = watch::channel(Arc::new(first));
+    shared.memory.look(&config.limits);
     let (ready, readiness) = watch::channel(Readiness::NotReady(NotReady::Starting));
     let (stage, staged) = watch::channel(Stage::Serving);
     let (commands, asked) = mpsc::channel(COMMANDS);
@@ -246,6 +248,7 @@ pub async fn run_reloadable(
 
     let reload = tokio::spawn(reload.serve(current, metrics.control.clone()));
     let sweeps = tokio::spawn(sweep(currents.clone()));
+    let memory = tokio::spawn(shared.memory.clone().watch(currents.clone()));
 
     let mut ended = Box::pin(wait_for(threads));
     tokio::select! {
@@ -264,7 +267,7 @@ pub async fn run_reloadable(
     if *stage.borrow() == Stage::Draining {
         ended.await?;
     }
-    for task in [reload, sweeps] {
+    for task in [reload, sweeps, memory] {
         task.abort();
     }
     admin.abort();

@@ -125,6 +125,11 @@ impl Refusal {
         Self::overloaded(HandshakeRefusal::Capacity, "no room for another connection").retry(Retry::Later)
     }
 
+    /// 503: a connection more could cost all of them.
+    pub(crate) fn memory() -> Self {
+        Self::overloaded(HandshakeRefusal::Memory, "no memory for another connection").retry(Retry::Later)
+    }
+
     /// 503: more connections come than the gateway lets in.
     pub(crate) fn too_fast() -> Self {
         Self::overloaded(HandshakeRefusal::Rate, "too many new connections").retry(Retry::Soon)

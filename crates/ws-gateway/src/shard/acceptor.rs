@@ -185,6 +185,9 @@ impl Handshakes {
         if !self.shared.addresses.may_connect(&config.limits) {
             return Err(Refusal::too_fast());
         }
+        if self.shared.memory.is_short() {
+            return Err(Refusal::memory());
+        }
         if self.is_full(config) {
             return Err(Refusal::full());
         }

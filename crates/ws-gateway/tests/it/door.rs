@@ -10,6 +10,7 @@ use tokio::{
 use crate::support::{Answer, Gateway, in_time, request};
 
 mod forwarded;
+mod memory;
 mod origin;
 mod proxy;
 mod tls;

@@ -12,10 +12,9 @@ use rustls::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpSocket, TcpStream},
-    sync::oneshot,
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
-use ws_gateway::{Listeners, Reload, Reloader, config::Config, run_reloadable};
+use ws_gateway::{Listeners, Reload, config::Config};
 
 use super::{GOOD, refuses, shake_on};
 use crate::support::{Chains, Client, Gateway, Odin, Received, config, exchange_bytes, frame, in_time, request, until};
@@ -310,46 +309,24 @@ async fn answers_refusals_by_tls_too() {
     assert_eq!((answer.status, &answer.json()["error"]["code"]), (403, &"origin_not_allowed".into()));
 }
 
-/// A gateway whose configuration can be read again.
-struct Reloadable {
-    address: SocketAddr,
-    reloader: Reloader,
-    _stop: oneshot::Sender<()>,
-}
-
-impl Reloadable {
-    fn start(config: Config) -> Self {
-        let listeners = Listeners::bind(&config).expect("free ports");
-        let address = listeners.address();
-        let (stop, stopped) = oneshot::channel::<()>();
-        let again = config.clone();
-        let reload = Reload::new(move || Ok(again.clone()));
-        let reloader = reload.reloader();
-        std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-            runtime.block_on(run_reloadable(config, listeners, reload, async {
-                let _ = stopped.await;
-            }))
-        });
-        Self { address, reloader, _stop: stop }
-    }
-}
-
 /// Checklist 56: a certificate that is renewed, and one that is broken.
 #[tokio::test]
 async fn takes_a_renewed_certificate_for_those_who_come_and_keeps_it_when_the_next_is_broken() {
     let mut certificate = Certificate::new();
     let mut config = config("nats://127.0.0.1:1");
     certificate.is_for(&mut config);
-    let gateway = Reloadable::start(config);
+    let again = config.clone();
+    let reload = Reload::new(move || Ok(again.clone()));
+    let reloader = reload.reloader();
+    let gateway = Gateway::start_reloadable(config, reload);
     let mut before = certificate.client(gateway.address).await;
     certificate.renew();
     let stream = TcpStream::connect(gateway.address).await.expect("a connection");
     certificate.secure(stream, &[&TLS13]).await.expect_err("not in force yet");
-    until("the gateway to run", async || gateway.reloader.reload().await.ok()).await;
+    until("the gateway to run", async || reloader.reload().await.ok()).await;
     let mut after = certificate.client(gateway.address).await;
     std::fs::write(certificate.key_file(), "no key").expect("written");
-    let error = gateway.reloader.reload().await.expect_err("broken");
+    let error = reloader.reload().await.expect_err("broken");
     assert!(error.contains("key.pem") && !error.contains("no key"), "{error}");
     let mut last = certificate.client(gateway.address).await;
     for client in [&mut before, &mut after, &mut last] {
