@@ -356,3 +356,49 @@ async fn has_its_metrics_beside_tls() {
     stream.read_to_end(&mut answer).await.expect("an answer, and an end with a word");
     assert!(answer.starts_with(b"HTTP/1.1 404"));
 }
+
+/// What an idle, subscribed connection costs, with TLS and without. Ask for it by
+/// `cargo test -p ws-gateway --test it -- --ignored --nocapture costs_of_idle_connections`.
+#[tokio::test]
+#[ignore = "a measurement"]
+async fn costs_of_idle_connections() {
+    const COUNT: i64 = 4000;
+    let certificate = Certificate::new();
+    let nats = odin_devkit::NatsServer::start().await.expect("a nats-server");
+    ws_gateway::provision::provision(&config(&nats.url()), false).await.expect("streams");
+    let files = [("--tls-cert-file", certificate.cert_file()), ("--tls-key-file", certificate.key_file())];
+    let with_tls: Vec<_> = files.into_iter().flat_map(|(flag, file)| [flag.into(), file.into_os_string()]).collect();
+    for args in [Vec::new(), with_tls] {
+        let is_secure = !args.is_empty();
+        let binary = env!("CARGO_BIN_EXE_ws-gateway");
+        let gateway = odin_devkit::Gateway::builder(binary, nats.url()).args(["--shards", "1"]).args(args);
+        let gateway = gateway.start().await.expect("a gateway");
+        let address: SocketAddr = gateway.listen().parse().expect("an address");
+        let resident = async || {
+            // The allocator gives back what a storm of handshakes needed, in its own time.
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            let status = std::fs::read_to_string(format!("/proc/{}/status", gateway.pid())).expect("a process");
+            let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a number");
+            line.trim().trim_end_matches(" kB").parse::<i64>().expect("a number") * 1024
+        };
+        let (mut plain, mut secure) = (Vec::new(), Vec::new());
+        let mut connect = async |count| {
+            for _ in 0..count {
+                if is_secure {
+                    let mut client = certificate.client(address).await;
+                    client.subscribe(&["price:BTC"]).await;
+                    secure.push(client);
+                } else {
+                    let mut client = Client::dial(address, crate::support::Dial::default()).await;
+                    client.subscribe(&["price:BTC"]).await;
+                    plain.push(client);
+                }
+            }
+        };
+        // What is there once, whatever the number.
+        connect(COUNT).await;
+        let before = resident().await;
+        connect(COUNT).await;
+        println!("tls: {is_secure}, bytes of each connection: {}", (resident().await - before) / COUNT);
+    }
+}
