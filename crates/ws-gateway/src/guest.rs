@@ -24,4 +24,5 @@ pub(crate) struct Shared {
     pub(crate) addresses: Arc<crate::addresses::Addresses>,
     pub(crate) cluster: Arc<crate::cluster::Cluster>,
     pub(crate) revocations: Arc<crate::control::Revocations>,
+    pub(crate) memory: Arc<crate::memory::Memory>,
 }

@@ -31,22 +31,18 @@ use tokio::{
 mod addresses;
 pub mod admin;
 pub mod args;
-#[allow(dead_code, reason = "not all of it is used yet")]
 mod auth;
 mod bus;
-#[allow(dead_code, reason = "not all of it is used yet")]
 mod cluster;
 pub mod config;
-#[allow(dead_code, reason = "not all of it is used yet")]
 mod control;
-#[allow(dead_code, reason = "not all of it is used yet")]
 mod current;
 mod drain;
 mod error;
-#[allow(dead_code, reason = "not all of it is used yet")]
 mod guest;
 mod http;
 pub mod identity;
+mod memory;
 pub mod metrics;
 mod page;
 pub mod provision;
@@ -216,8 +212,13 @@ pub async fn run_reloadable(
         (0..config.shards.get()).map(|_| queue::channel(config.feeds.shard_queue_bytes)).unzip();
     let me = (Name::here(listeners.address().port()), Boot(boot));
     let cluster = Arc::new(Cluster::new(me, currents.clone(), metrics.clone(), queues.clone(), link.clone()));
-    let shared =
-        Arc::new(Shared { addresses: Arc::default(), cluster: cluster.clone(), revocations: revocations.clone() });
+    let shared = Arc::new(Shared {
+        addresses: Arc::default(),
+        cluster: cluster.clone(),
+        revocations: revocations.clone(),
+        memory: Arc::default(),
+    });
+    shared.memory.look(&config.limits);
     let (bus_ready, bus_readiness) = watch::channel(Readiness::NotReady(NotReady::Starting));
     let (log_state, log_states) = watch::channel(LogState::Unread(NotReady::ControlUnread));
     tokio::spawn(control::combine(bus_readiness, log_states, currents.clone(), ready.clone()));
@@ -274,6 +275,7 @@ pub async fn run_reloadable(
 
     let reload = tokio::spawn(reload.serve(current, metrics.control.clone()));
     let sweeps = tokio::spawn(sweep(currents.clone()));
+    let memory = tokio::spawn(shared.memory.clone().watch(currents.clone()));
 
     let mut ended = Box::pin(wait_for(threads));
     let mut stop = pin!(stop.fuse());
@@ -302,7 +304,7 @@ pub async fn run_reloadable(
             () = &mut stop => ended.await?,
         }
     }
-    for task in [reload, sweeps] {
+    for task in [reload, sweeps, memory] {
         task.abort();
     }
     drop(stop_control);

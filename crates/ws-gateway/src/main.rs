@@ -45,14 +45,16 @@ fn main() -> ExitCode {
         Action::Provision { update } => create_streams(&config, update),
         Action::Completions(_) => unreachable!("done above"),
     };
-    result.unwrap_or_else(|error| {
+    let code = result.unwrap_or_else(|error| {
         if tracing::dispatcher::has_been_set() {
             error!(error = format!("{error:#}"), "failed");
         } else {
             eprintln!("ws-gateway: {error:#}");
         }
         ExitCode::FAILURE
-    })
+    });
+    telemetry::flush();
+    code
 }
 
 fn serve(config: Config, reload: Reload) -> anyhow::Result<ExitCode> {

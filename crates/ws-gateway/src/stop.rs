@@ -4,6 +4,7 @@ use std::io;
 
 use tokio::signal::unix::{self, Signal, SignalKind};
 use tracing::{info, warn};
+use ws_gateway::telemetry;
 
 /// Exit code when a second signal cuts the drain short: 128 + SIGINT, as a shell would say.
 const CUT_SHORT: i32 = 130;
@@ -17,6 +18,7 @@ pub(crate) fn signal() -> io::Result<impl Future<Output = ()>> {
         tokio::spawn(async move {
             either(&mut term, &mut int).await;
             warn!("cut short by a second signal");
+            telemetry::flush();
             std::process::exit(CUT_SHORT);
         });
     })

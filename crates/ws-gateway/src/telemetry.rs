@@ -1,12 +1,14 @@
-//! Logs: one line for each event on standard error, as JSON or as text for a person.
+//! Logs: one line for each event on standard error, as JSON or as text for a person. Nobody waits for it (`sink`).
 //!
 //! Redaction: a field whose name says that it holds a secret or a client's data ([`REDACTED_FIELDS`]) is written as
 //! `***`, whoever logs it; long values are cut; control characters are escaped, so that a channel name or a user agent
 //! cannot forge a line.
 
 mod line;
+mod sink;
 
 use std::io;
+use std::sync::OnceLock;
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
@@ -14,6 +16,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
 use crate::config::{Log, LogFormat};
+use sink::Sink;
 
 /// Names of fields that are never written, whatever they hold. A name counts when it is one of these or ends in one of
 /// them after `_` or `.`: `access_token` and `http.cookie` too.
@@ -49,20 +52,37 @@ pub enum TelemetryError {
     /// The process logs already.
     #[error("logging was set up twice")]
     Twice(#[from] TryInitError),
+    /// The system gives no thread to write lines.
+    #[error("cannot start a thread")]
+    Thread(#[source] io::Error),
 }
+
+/// The way to standard error, once the process logs.
+static SINK: OnceLock<Sink> = OnceLock::new();
 
 /// Sets up logging for the process, to standard error.
 ///
 /// # Errors
-/// When the level is invalid or logging was set up before.
+/// When the level is invalid, logging was set up before, or there is no thread to be had.
 pub fn init(log: &Log) -> Result<(), TelemetryError> {
     let filter = filter(log)?;
+    let format = log.format;
+    let sink = Sink::start(io::stderr(), move |lost| line::say_lost(format, lost)).map_err(TelemetryError::Thread)?;
     // Colour is for terminals only; standard error of a pod is none.
-    match log.format {
-        LogFormat::Json => json(filter, io::stderr).try_init()?,
-        LogFormat::Text => text(filter, io::stderr).try_init()?,
+    match format {
+        LogFormat::Json => json(filter, sink.clone()).try_init()?,
+        LogFormat::Text => text(filter, sink.clone()).try_init()?,
     }
+    // Set once: a second time there is no way to here.
+    let _ = SINK.set(sink);
     Ok(())
+}
+
+/// Waits until what was logged before has been written, for a second at most. To be called at the end of the process.
+pub fn flush() {
+    if let Some(sink) = SINK.get() {
+        sink.flush();
+    }
 }
 
 fn filter(log: &Log) -> Result<EnvFilter, TelemetryError> {
@@ -78,6 +98,8 @@ where
         .with_env_filter(filter)
         .with_writer(writer)
         .with_ansi(false)
+        // It would go where the lines cannot go either, and panic there.
+        .log_internal_errors(false)
         .fmt_fields(line::JsonFields)
         .event_format(line::JsonLine)
         .finish()
@@ -91,6 +113,8 @@ where
         .with_env_filter(filter)
         .with_writer(writer)
         .with_ansi(false)
+        // It would go where the lines cannot go either, and panic there.
+        .log_internal_errors(false)
         .fmt_fields(line::TextFields)
         .finish()
 }

@@ -71,7 +71,7 @@ pub const CONTROL_STREAM_MAX_BYTES: usize = 64 * MIB;
 
 /// Below the 20,000 file descriptors that hosts commonly allow, with room for NATS, logs and handshakes.
 pub const CONNECTIONS: usize = 19_000;
-/// A storm of connects waits in the kernel's backlog instead of in our memory.
+/// Bounds what a storm of connects costs; a good client needs its place for two round trips.
 pub const HANDSHAKES: usize = 1_024;
 /// A good client needs two round trips.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);

@@ -210,7 +210,7 @@ pub const OPTIONS: &[Opt] = &[
     opt("cluster.peer_timeout", (SECOND, HOUR), |d| Field::Time(&mut d.config.cluster.peer_timeout), "a gateway that was silent for so long is not counted"),
 
     opt("limits.connections", (1, 10_000_000), |d| Field::Count(&mut d.config.limits.connections), "connections of this process; each needs a file descriptor"),
-    opt("limits.handshakes", (1, 1_000_000), |d| Field::Count(&mut d.config.limits.handshakes), "handshakes in progress; more wait in the kernel's backlog"),
+    opt("limits.handshakes", (1, 1_000_000), |d| Field::Count(&mut d.config.limits.handshakes), "handshakes in progress; beyond it the oldest that has asked for nothing makes room"),
     opt("limits.handshake_timeout", (100 * MS, MINUTE), |d| Field::Time(&mut d.config.limits.handshake_timeout), "from accept to the end of the handshake"),
     opt("limits.header_bytes", (8 * KIB, MIB), |d| Field::Bytes(&mut d.config.limits.header_bytes), "bytes of a request's head"),
     opt("limits.message_bytes", (KIB, 16 * MIB), |d| Field::Bytes(&mut d.config.limits.message_bytes), "bytes of one message from a client, all fragments together"),

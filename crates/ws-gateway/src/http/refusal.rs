@@ -125,6 +125,11 @@ impl Refusal {
         Self::overloaded(HandshakeRefusal::Capacity, "no room for another connection").retry(Retry::Later)
     }
 
+    /// 503: a connection more could cost all of them.
+    pub(crate) fn memory() -> Self {
+        Self::overloaded(HandshakeRefusal::Memory, "no memory for another connection").retry(Retry::Later)
+    }
+
     /// 503: more connections come than the gateway lets in.
     pub(crate) fn too_fast() -> Self {
         Self::overloaded(HandshakeRefusal::Rate, "too many new connections").retry(Retry::Soon)
@@ -247,6 +252,7 @@ mod tests {
     use http_body_util::BodyExt;
 
     use super::*;
+    use crate::metrics::Label;
 
     #[tokio::test]
     async fn says_the_same_with_and_without_a_request() {
@@ -283,6 +289,37 @@ mod tests {
         assert!(answer.contains("\"code\":\"auth_unavailable\""), "{answer}");
         let answer = String::from_utf8(Refusal::from(UserLimitReached { limit: 3 }).to_bytes()).expect("text");
         assert!(answer.starts_with("HTTP/1.1 429 ") && answer.contains("\"limit\":3"), "{answer}");
+    }
+
+    #[test]
+    fn the_manual_has_every_refusal_and_every_reason() {
+        let manual = include_str!("../../../../docs/operations/front-door.md");
+        let refusals = [
+            Refusal::bad_request(""),
+            Refusal::no_auth(),
+            Refusal::origin(),
+            Refusal::origin_missing(),
+            Refusal::insecure(),
+            Refusal::not_found(),
+            Refusal::method_not_allowed(),
+            Refusal::upgrade_required(""),
+            Refusal::full(),
+            Refusal::memory(),
+            Refusal::too_fast(),
+            AddressLimitReached::Connections { limit: 1 }.into(),
+            AddressLimitReached::Rate { limit: 1 }.into(),
+            UserLimitReached { limit: 1 }.into(),
+            AuthError::Failed.into(),
+            AuthError::Unavailable.into(),
+        ];
+        for refusal in refusals {
+            let seconds = refusal.retry_after_s.map(|seconds| if seconds > 3 { "5 to 15 s" } else { "1 to 3 s" });
+            let row = format!("\n| {} | `{}` | {}", refusal.status.as_u16(), refusal.code, seconds.unwrap_or("| "));
+            assert!(manual.contains(&row), "{row}");
+        }
+        for reason in HandshakeRefusal::ALL {
+            assert!(manual.contains(&format!("\n| `{}` | ", reason.as_str())), "{reason:?}");
+        }
     }
 
     #[test]

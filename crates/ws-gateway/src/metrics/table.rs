@@ -10,6 +10,8 @@ use super::{
 };
 use MetricKind::{Counter, Gauge};
 
+use crate::memory::resident_bytes;
+
 /// Whether a number only grows.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum MetricKind {
@@ -186,7 +188,7 @@ pub const METRICS: &[Metric] = &[
     metric("odin_gateway_user_slot_errors_total", Counter, "", Read::Control(|m| m.slot_errors.get()), "Slots that could not be asked for, refreshed or kept"),
     metric("odin_gateway_admin_refused_total", Counter, "", Read::Control(|m| m.admin_refused.get()), "Requests to the admin listener without its token"),
     metric("odin_gateway_uptime_seconds", Gauge, "seconds", Read::Process(uptime_seconds), "Time since the process began"),
-    metric("odin_gateway_resident_memory_bytes", Gauge, "bytes", Read::Process(resident_bytes), "Memory of the process that is in RAM"),
+    metric("odin_gateway_resident_memory_bytes", Gauge, "bytes", Read::Process(|_| resident_bytes()), "Memory of the process that is in RAM"),
 ];
 
 /// Whole seconds since the public keys were read.
@@ -201,14 +203,6 @@ fn jwks_age_seconds(control: &ControlMetrics) -> u64 {
 /// Whole seconds since the process began.
 fn uptime_seconds(metrics: &Metrics) -> u64 {
     metrics.started.elapsed().as_secs()
-}
-
-/// Resident memory as Linux tells it; 0 where it does not.
-fn resident_bytes(_: &Metrics) -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
-    let kib: u64 = line.trim().trim_end_matches("kB").trim().parse().unwrap_or_default();
-    kib * 1024
 }
 
 /// The table for the manual, in Markdown.

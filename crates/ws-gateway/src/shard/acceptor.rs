@@ -9,6 +9,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    io::ErrorKind,
     net::IpAddr,
     rc::Rc,
     sync::Arc,
@@ -33,11 +34,14 @@ use crate::{
 };
 
 mod handshake;
+mod line;
 mod pending;
+mod proxy;
 mod seldom;
 mod shed;
 
 use handshake::{Visitor, shake_hands};
+use line::{Asked, Line};
 use pending::Pending;
 use seldom::Seldom;
 use shed::Shed;
@@ -116,6 +120,7 @@ impl Acceptor {
             arrivals,
             router,
             served: Rc::default(),
+            line: RefCell::default(),
             shed: Shed::default(),
             cannot_accept: Seldom::default(),
             tls_failed: Seldom::default(),
@@ -134,6 +139,8 @@ struct Handshakes {
     router: axum::Router,
     /// Handshakes whose request is being served: they have a place already.
     served: Rc<Cell<usize>>,
+    /// Those that can be pushed out.
+    line: RefCell<Line>,
     shed: Shed,
     cannot_accept: Seldom,
     tls_failed: Seldom,
@@ -143,6 +150,8 @@ async fn accept(listener: TcpListener, handshakes: Rc<Handshakes>) {
     loop {
         match listener.accept().await {
             Ok((stream, address)) => handshakes.admit(stream, address.ip().to_canonical()),
+            // It left before it was accepted.
+            Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) => {}
             Err(error) => {
                 // EMFILE and the like: accepting again at once would only spin.
                 handshakes.cannot_accept.log(|others| tracing::warn!(%error, others, "cannot accept"));
@@ -157,24 +166,26 @@ impl Handshakes {
     fn admit(self: &Rc<Self>, stream: TcpStream, ip: IpAddr) {
         let current = self.current.borrow().clone();
         let config = &current.config;
-        if self.metrics.handshakes_pending.get() >= share(config.limits.handshakes, config) as u64 {
-            // Before every other question: the cheapest answer there is.
-            self.refused(HandshakeRefusal::Capacity);
-            return shed::reset(stream);
-        }
-        match self.seat(config, ip) {
-            Ok(seat) => {
-                let pending = Pending::begin(self.metrics.clone());
-                spawn_local(shake_hands(Visitor { stream, ip, seat, current }, self.clone(), pending));
-            }
+        let seat = match self.seat(config, ip) {
+            Ok(seat) => seat,
             Err(refusal) => {
                 self.refused(refusal.reason);
                 if current.tls.is_some() {
                     return shed::reset(stream);
                 }
-                self.shed.send_away(stream, &refusal, config.limits.handshake_timeout);
+                return self.shed.send_away(stream, &refusal, config.limits.handshake_timeout);
+            }
+        };
+        if self.metrics.handshakes_pending.get() >= share(config.limits.handshakes, config) as u64 {
+            self.refused(HandshakeRefusal::Capacity);
+            if !self.line.borrow_mut().push_out() {
+                return shed::reset(stream);
             }
         }
+        let (pending, asked) = (Pending::begin(self.metrics.clone()), Asked::default());
+        let visitor = Visitor { stream, ip, seat, current, asked: asked.clone() };
+        let task = spawn_local(shake_hands(visitor, self.clone(), pending));
+        self.line.borrow_mut().push(task.abort_handle(), asked);
     }
 
     /// A place for one more connection. An address beyond its own limits is refused first, so that it takes nothing of
@@ -183,6 +194,9 @@ impl Handshakes {
         let seat = self.shared.addresses.enter_from(ip, config)?;
         if !self.shared.addresses.may_connect(&config.limits) {
             return Err(Refusal::too_fast());
+        }
+        if self.shared.memory.is_short() {
+            return Err(Refusal::memory());
         }
         if self.is_full(config) {
             return Err(Refusal::full());

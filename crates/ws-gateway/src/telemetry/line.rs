@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Debug, Write};
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::field::RecordFields;
@@ -12,6 +12,7 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFi
 use tracing_subscriber::registry::LookupSpan;
 
 use super::{MAX_VALUE_BYTES, REDACTED_FIELDS};
+use crate::config::LogFormat;
 
 /// Fields as one JSON object, for spans.
 #[derive(Debug)]
@@ -86,6 +87,23 @@ impl<'w> FormatFields<'w> for TextFields {
             separator = " ";
         }
         Ok(())
+    }
+}
+
+/// A line about lines that were lost, in the shape of the others.
+pub(super) fn say_lost(format: LogFormat, count: u64) -> String {
+    let mut time = String::new();
+    // A string takes everything.
+    let _ = SystemTime.format_time(&mut Writer::new(&mut time));
+    let message = "lines of the log were lost: it was not read fast enough";
+    match format {
+        LogFormat::Json => {
+            let target = module_path!();
+            let line =
+                json!({ "timestamp": time, "level": "warn", "target": target, "message": message, "count": count });
+            format!("{line}\n")
+        }
+        LogFormat::Text => format!("{time}  WARN {}: {message} count={count}\n", module_path!()),
     }
 }
 

@@ -7,6 +7,7 @@ use crate::support::{Answer, Client, Gateway, exchange, request};
 
 mod frames;
 mod handshake;
+mod host;
 mod messages;
 
 /// A gateway under attack and somebody who must not notice.

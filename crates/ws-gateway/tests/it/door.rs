@@ -10,7 +10,9 @@ use tokio::{
 use crate::support::{Answer, Gateway, in_time, request};
 
 mod forwarded;
+mod memory;
 mod origin;
+mod proxy;
 mod tls;
 mod token;
 

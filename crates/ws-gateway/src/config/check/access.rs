@@ -14,7 +14,7 @@ pub(super) fn access(build: &mut Build) {
     let config = build.draft.config.clone();
     auth(build, &config.auth);
     if config.http.proxy_protocol && config.http.trusted_proxies.is_empty() {
-        build.conflict("http.proxy_protocol", "needs http.trusted_proxies, or nobody can connect");
+        build.conflict("http.proxy_protocol", "needs http.trusted_proxies: nobody else is asked for a header");
     }
     if config.http.origins.is_empty() && !config.http.allow_missing_origin {
         build.conflict("http.origins", "without origins and without http.allow_missing_origin nobody can connect");

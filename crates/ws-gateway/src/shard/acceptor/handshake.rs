@@ -11,12 +11,12 @@ use tokio::{
 };
 use tower::Service;
 
-use super::{Arrival, Handshakes, Pending, Socket};
+use super::{Arrival, Asked, Handshakes, Pending, Socket, proxy, shed};
 use crate::{
     addresses::Seat,
     config::Config,
     current::Current,
-    http::{Agreed, Handover, Peer, Terms, trusts},
+    http::{Agreed, Handover, Peer, Refusal, Terms, trusts},
     metrics::HandshakeRefusal,
     tls::{Secured, Session},
 };
@@ -29,6 +29,8 @@ pub(super) struct Visitor {
     pub(super) seat: Seat,
     /// What holds for this handshake, whatever is reloaded meanwhile.
     pub(super) current: Arc<Current>,
+    /// To be set when its request is here.
+    pub(super) asked: Asked,
 }
 
 /// Shakes hands, and leaves the connection to the shard.
@@ -51,9 +53,25 @@ pub(super) async fn shake_hands(visitor: Visitor, handshakes: Rc<Handshakes>, pe
 }
 
 async fn let_in(visitor: Visitor, handshakes: &Handshakes) -> Result<Arrival, HandshakeRefusal> {
-    let Visitor { stream, ip, seat, current } = visitor;
+    let Visitor { mut stream, mut ip, mut seat, current, asked } = visitor;
     let config = &current.config;
-    let is_secure = current.tls.is_some();
+    let mut is_secure = current.tls.is_some();
+    if config.http.proxy_protocol && trusts(&config.http, ip) {
+        let source = proxy::read_header(&mut stream).await?;
+        is_secure |= source.is_secure;
+        ip = source.ip.unwrap_or(ip);
+        match handshakes.shared.addresses.enter_from(ip, config) {
+            Ok(taken) => seat = taken,
+            Err(reached) => {
+                let refusal = Refusal::from(reached);
+                if current.tls.is_none() {
+                    // It is sent away like others, within the limit in time of its handshake.
+                    let _ = shed::answer(stream, &refusal.to_bytes()).await;
+                }
+                return Err(refusal.reason);
+            }
+        }
+    }
     let terms = Terms {
         current: current.clone(),
         shared: handshakes.shared.clone(),
@@ -64,7 +82,7 @@ async fn let_in(visitor: Visitor, handshakes: &Handshakes) -> Result<Arrival, Ha
     let _served = Served::begin(&handshakes.served);
     let handover = Handover::new(terms, seat);
     let Some(tls) = &current.tls else {
-        let (agreed, stream, early) = serve_http(stream, handover, handshakes, config).await?;
+        let (agreed, stream, early) = serve_http(stream, handover, asked, handshakes, config).await?;
         return arrival(agreed, stream, None, early);
     };
     let secured = Secured::accept(stream, tls).await.map_err(|error| {
@@ -74,7 +92,7 @@ async fn let_in(visitor: Visitor, handshakes: &Handshakes) -> Result<Arrival, Ha
         handshakes.tls_failed.log(|others| tracing::warn!(others, "a client does not speak tls as we do"));
         HandshakeRefusal::Tls
     })?;
-    let (agreed, secured, early) = serve_http(secured, handover, handshakes, config).await?;
+    let (agreed, secured, early) = serve_http(secured, handover, asked, handshakes, config).await?;
     let (stream, session) = secured.into_parts();
     arrival(agreed, stream, Some(session), early)
 }
@@ -94,6 +112,7 @@ fn arrival(
 async fn serve_http<S>(
     stream: S,
     handover: Handover,
+    asked: Asked,
     handshakes: &Handshakes,
     config: &Config,
 ) -> Result<(Agreed, S, Vec<u8>), HandshakeRefusal>
@@ -101,6 +120,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = service_fn(|mut request: Request<Incoming>| {
+        asked.set();
         request.extensions_mut().insert(handover.clone());
         handshakes.router.clone().call(request)
     });

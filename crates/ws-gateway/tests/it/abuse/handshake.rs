@@ -1,6 +1,6 @@
 //! Hostile handshakes.
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -29,17 +29,6 @@ fn says(answer: &Answer, code: &str) {
 /// The answer to a good handshake on this connection.
 async fn ask(stream: TcpStream) -> Answer {
     shake_on(stream, "/ws", "").await.0
-}
-
-/// Connects and is reset, which may be so soon that it looks like a connect that failed.
-async fn is_reset(address: SocketAddr) -> bool {
-    in_time("the end of the connection", async {
-        let Ok(mut stream) = TcpStream::connect(address).await else {
-            return true;
-        };
-        stream.read(&mut [0; 1]).await.is_err()
-    })
-    .await
 }
 
 /// Checklist 1: connect and say nothing.
@@ -95,26 +84,59 @@ async fn serves_good_clients_beside_hundreds_of_silent_ones() {
     scene.leaves_all_unharmed().await;
 }
 
-/// Checklist 12: more handshakes at once than the gateway has room for.
+/// Checklist 12: more handshakes at once than the gateway has room for, none of which asks for anything.
 #[tokio::test]
-async fn turns_handshakes_beyond_the_cap_away_and_recovers() {
+async fn lets_the_oldest_silent_handshake_make_room_for_the_next() {
     let scene = Scene::with(|config| {
         config.limits.handshake_timeout = Duration::from_secs(3600);
         config.limits.handshakes = 4;
     })
     .await;
     let mut silent = Vec::new();
-    for _ in 0..4 {
+    for n in 1..=4 {
         silent.push(TcpStream::connect(scene.gateway.address).await.expect("a connection"));
+        scene.gateway.metric_becomes("odin_gateway_handshakes_pending", n).await;
     }
-    scene.gateway.metric_becomes("odin_gateway_handshakes_pending", 4).await;
-    for _ in 0..3 {
-        assert!(is_reset(scene.gateway.address).await);
+    for n in 1..=3 {
+        drop(Client::connect(&scene.gateway).await);
+        let ended = in_time("the end of the oldest", silent[n - 1].read(&mut [0; 1])).await;
+        assert!(matches!(ended, Ok(0) | Err(_)));
+        scene.refuses("capacity", n as u64).await;
+        // Its place is taken again.
+        silent.push(TcpStream::connect(scene.gateway.address).await.expect("a connection"));
+        scene.gateway.metric_becomes("odin_gateway_handshakes_pending", 4).await;
     }
-    scene.refuses("capacity", 3).await;
+    silent.drain(..3);
+    for stream in &mut silent {
+        stream.write_all(b"G").await.expect("still there");
+    }
     drop(silent);
-    scene.gateway.metric_becomes("odin_gateway_handshakes_pending", 0).await;
-    drop(Client::connect(&scene.gateway).await);
+    scene.leaves_all_unharmed().await;
+}
+
+/// Checklist 2: a crowd of slow handshakes, many times as large as the gateway has room for.
+#[tokio::test]
+async fn serves_good_clients_while_a_crowd_fills_the_line() {
+    let scene = Scene::with(|config| {
+        config.limits.handshake_timeout = Duration::from_secs(3600);
+        config.limits.handshakes = 50;
+    })
+    .await;
+    let mut crowd = Vec::new();
+    for n in 0..1000 {
+        let mut stream = TcpStream::connect(scene.gateway.address).await.expect("a connection");
+        if n % 2 == 0 {
+            // It may be gone already.
+            let _ = stream.write_all(b"GET /ws HTTP/1.1\r\nHost: od").await;
+        }
+        crowd.push(stream);
+        if n % 100 == 99 {
+            assert!(Client::connect(&scene.gateway).await.sync(1).await.is_empty());
+        }
+    }
+    scene.gateway.metric_reaches("odin_gateway_handshakes_refused_total{reason=\"capacity\"}", 900).await;
+    assert!(scene.gateway.metric("odin_gateway_handshakes_pending").await <= 50);
+    drop(crowd);
     scene.leaves_all_unharmed().await;
 }
 

@@ -12,10 +12,9 @@ use rustls::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpSocket, TcpStream},
-    sync::oneshot,
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
-use ws_gateway::{Listeners, Reload, Reloader, config::Config, run_reloadable};
+use ws_gateway::{Listeners, Reload, config::Config};
 
 use super::{GOOD, refuses, shake_on};
 use crate::support::{Chains, Client, Gateway, Odin, Received, config, exchange_bytes, frame, in_time, request, until};
@@ -278,6 +277,27 @@ async fn resets_connections_beyond_the_cap_before_tls() {
     assert!(certificate.client(gateway.address).await.sync(1).await.is_empty());
 }
 
+/// Checklist 11: a PROXY header stands before TLS, and not a byte of TLS is lost behind it.
+#[tokio::test]
+async fn takes_a_proxy_header_before_tls() {
+    let certificate = Certificate::new();
+    let gateway = Gateway::without_nats(|config| {
+        certificate.is_for(config);
+        config.http.proxy_protocol = true;
+        config.http.trusted_proxies = vec!["127.0.0.1/32".parse().expect("a network")];
+        config.limits.connections_per_ip = Some(1);
+    });
+    let mut stream = TcpStream::connect(gateway.address).await.expect("a connection");
+    stream.write_all(b"PROXY TCP4 203.0.113.7 10.0.0.1 4711 443\r\n").await.expect("sent");
+    let stream = certificate.secure(stream, &[&TLS13]).await.expect("trusted");
+    let mut client = client_on(stream, Codec::Json, b"").await;
+    assert!(client.sync(1).await.is_empty());
+    let mut stream = TcpStream::connect(gateway.address).await.expect("a connection");
+    stream.write_all(b"PROXY TCP4 203.0.113.7 10.0.0.1 4712 443\r\n").await.expect("sent");
+    assert!(certificate.secure(stream, &[&TLS13]).await.is_err(), "sent away before TLS");
+    refuses(&gateway, "address", 1).await;
+}
+
 #[tokio::test]
 async fn answers_refusals_by_tls_too() {
     let certificate = Certificate::new();
@@ -289,46 +309,24 @@ async fn answers_refusals_by_tls_too() {
     assert_eq!((answer.status, &answer.json()["error"]["code"]), (403, &"origin_not_allowed".into()));
 }
 
-/// A gateway whose configuration can be read again.
-struct Reloadable {
-    address: SocketAddr,
-    reloader: Reloader,
-    _stop: oneshot::Sender<()>,
-}
-
-impl Reloadable {
-    fn start(config: Config) -> Self {
-        let listeners = Listeners::bind(&config).expect("free ports");
-        let address = listeners.address();
-        let (stop, stopped) = oneshot::channel::<()>();
-        let again = config.clone();
-        let reload = Reload::new(move || Ok(again.clone()));
-        let reloader = reload.reloader();
-        std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-            runtime.block_on(run_reloadable(config, listeners, reload, async {
-                let _ = stopped.await;
-            }))
-        });
-        Self { address, reloader, _stop: stop }
-    }
-}
-
 /// Checklist 56: a certificate that is renewed, and one that is broken.
 #[tokio::test]
 async fn takes_a_renewed_certificate_for_those_who_come_and_keeps_it_when_the_next_is_broken() {
     let mut certificate = Certificate::new();
     let mut config = config("nats://127.0.0.1:1");
     certificate.is_for(&mut config);
-    let gateway = Reloadable::start(config);
+    let again = config.clone();
+    let reload = Reload::new(move || Ok(again.clone()));
+    let reloader = reload.reloader();
+    let gateway = Gateway::start_reloadable(config, reload);
     let mut before = certificate.client(gateway.address).await;
     certificate.renew();
     let stream = TcpStream::connect(gateway.address).await.expect("a connection");
     certificate.secure(stream, &[&TLS13]).await.expect_err("not in force yet");
-    until("the gateway to run", async || gateway.reloader.reload().await.ok()).await;
+    until("the gateway to run", async || reloader.reload().await.ok()).await;
     let mut after = certificate.client(gateway.address).await;
     std::fs::write(certificate.key_file(), "no key").expect("written");
-    let error = gateway.reloader.reload().await.expect_err("broken").to_string();
+    let error = reloader.reload().await.expect_err("broken").to_string();
     assert!(error.contains("key.pem") && !error.contains("no key"), "{error}");
     let mut last = certificate.client(gateway.address).await;
     for client in [&mut before, &mut after, &mut last] {
@@ -357,4 +355,50 @@ async fn has_its_metrics_beside_tls() {
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await.expect("an answer, and an end with a word");
     assert!(answer.starts_with(b"HTTP/1.1 404"));
+}
+
+/// What an idle, subscribed connection costs, with TLS and without. Ask for it by
+/// `cargo test -p ws-gateway --test it -- --ignored --nocapture costs_of_idle_connections`.
+#[tokio::test]
+#[ignore = "a measurement"]
+async fn costs_of_idle_connections() {
+    const COUNT: i64 = 4000;
+    let certificate = Certificate::new();
+    let nats = odin_devkit::NatsServer::start().await.expect("a nats-server");
+    ws_gateway::provision::provision(&config(&nats.url()), false).await.expect("streams");
+    let files = [("--tls-cert-file", certificate.cert_file()), ("--tls-key-file", certificate.key_file())];
+    let with_tls: Vec<_> = files.into_iter().flat_map(|(flag, file)| [flag.into(), file.into_os_string()]).collect();
+    for args in [Vec::new(), with_tls] {
+        let is_secure = !args.is_empty();
+        let binary = env!("CARGO_BIN_EXE_ws-gateway");
+        let gateway = odin_devkit::Gateway::builder(binary, nats.url()).args(["--shards", "1"]).args(args);
+        let gateway = gateway.start().await.expect("a gateway");
+        let address: SocketAddr = gateway.listen().parse().expect("an address");
+        let resident = async || {
+            // The allocator gives back what a storm of handshakes needed, in its own time.
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            let status = std::fs::read_to_string(format!("/proc/{}/status", gateway.pid())).expect("a process");
+            let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a number");
+            line.trim().trim_end_matches(" kB").parse::<i64>().expect("a number") * 1024
+        };
+        let (mut plain, mut secure) = (Vec::new(), Vec::new());
+        let mut connect = async |count| {
+            for _ in 0..count {
+                if is_secure {
+                    let mut client = certificate.client(address).await;
+                    client.subscribe(&["price:BTC"]).await;
+                    secure.push(client);
+                } else {
+                    let mut client = Client::dial(address, crate::support::Dial::default()).await;
+                    client.subscribe(&["price:BTC"]).await;
+                    plain.push(client);
+                }
+            }
+        };
+        // What is there once, whatever the number.
+        connect(COUNT).await;
+        let before = resident().await;
+        connect(COUNT).await;
+        println!("tls: {is_secure}, bytes of each connection: {}", (resident().await - before) / COUNT);
+    }
 }

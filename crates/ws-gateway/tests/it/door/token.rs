@@ -1,7 +1,11 @@
 //! Tokens that come with the handshake.
 
-use super::{refuses, shake, shake_at};
-use crate::support::{Canary, Gateway};
+use odin_protocol::{Codec, ServerMessage};
+use serde_json::json;
+use tokio::net::TcpStream;
+
+use super::{GOOD, refuses, shake, shake_at};
+use crate::support::{Canary, Client, Gateway, Odin, in_seconds, request, token, with_users};
 
 const JSON: &str = "odin.v1.json";
 
@@ -62,4 +66,72 @@ async fn takes_no_token_for_a_sub_protocol() {
     let answer = shake(&gateway, "Sec-WebSocket-Protocol: odin.token.a\r\n").await;
     assert_eq!((answer.status, answer.header("sec-websocket-protocol")), (400, None));
     assert!(answer.body.contains("sub-protocol"), "{}", answer.body);
+}
+
+#[tokio::test]
+async fn serves_a_user_from_the_first_message_on() {
+    let odin = Odin::start_with(|config| {
+        with_users(config);
+        config.auth.required = true;
+        config.auth.query_token = true;
+    })
+    .await;
+    let mut clients = Vec::new();
+    for (path, headers) in places(&token("ada", json!({}))) {
+        let stream = TcpStream::connect(odin.gateway.address).await.expect("a connection");
+        let text = request(&format!("GET {path} HTTP/1.1"), &format!("{GOOD}{headers}"));
+        let mut client = Client::shake_hands(stream, text.as_bytes(), Codec::Json).await;
+        let first = client.message().await;
+        assert!(matches!(&first, ServerMessage::Authenticated { id: None, sub, .. } if sub == "ada"), "{first:?}");
+        client.subscribe(&["trades"]).await;
+        clients.push(client);
+    }
+    let seq = odin.publisher.publish("odin.users.ada.trades", "{}").await;
+    for client in &mut clients {
+        assert_eq!(client.update().await.seq, seq);
+    }
+    odin.gateway.metric_becomes("odin_gateway_user_connections", 3).await;
+    odin.gateway.metric_becomes("odin_gateway_auths_total{result=\"ok\"}", 3).await;
+    drop(clients);
+    odin.gateway.metric_becomes("odin_gateway_user_connections", 0).await;
+}
+
+/// Checklist 13, 14: tokens that are not valid, or not any more.
+#[tokio::test]
+async fn refuses_tokens_that_are_not_valid_before_there_is_a_connection() {
+    let gateway = Gateway::without_nats(|config| {
+        with_users(config);
+        config.auth.query_token = true;
+    });
+    let good = token("ada", json!({}));
+    let mut tampered = good.clone();
+    let middle = tampered.len() - 20;
+    tampered.replace_range(middle..=middle, if &good[middle..=middle] == "A" { "B" } else { "A" });
+    let expired = token("ada", json!({ "exp": in_seconds(-10) }));
+    for (token, text) in [(&tampered, "not valid"), (&expired, "expired"), (&"no.such.token".to_owned(), "not valid")] {
+        for (path, headers) in places(token) {
+            let answer = shake_at(&gateway, &path, &headers).await;
+            assert_eq!(
+                (answer.status, &answer.json()["error"]["code"]),
+                (401, &"auth_failed".into()),
+                "{path} {headers}"
+            );
+            assert!(
+                answer.json()["error"]["message"].as_str().is_some_and(|said| said.contains(text)),
+                "{}",
+                answer.body
+            );
+            assert_eq!(answer.header("www-authenticate"), Some("bearer error=\"invalid_token\""), "RFC 6750 §3");
+        }
+    }
+    refuses(&gateway, "unauthorized", 9).await;
+    assert_eq!(gateway.metric("odin_gateway_auths_total{result=\"failed\"}").await, 6);
+    assert_eq!(gateway.metric("odin_gateway_auths_total{result=\"expired\"}").await, 3);
+    // Nobody in particular may still come, and sign in by message.
+    let answer = shake(&gateway, &format!("Sec-WebSocket-Protocol: {JSON}\r\n")).await;
+    assert_eq!((answer.status, answer.header("sec-websocket-protocol")), (101, Some(JSON)));
+    // The entry with the token is never the answer, wherever it stands.
+    let headers = format!("Sec-WebSocket-Protocol: odin.token.{good}, {JSON}\r\n");
+    let answer = shake(&gateway, &headers).await;
+    assert_eq!((answer.status, answer.header("sec-websocket-protocol")), (101, Some(JSON)));
 }
