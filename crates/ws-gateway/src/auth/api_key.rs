@@ -61,11 +61,6 @@ impl ApiKeys {
         }
     }
 
-    /// Whether there are none.
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// Whose key it is.
     ///
     /// # Errors

@@ -23,6 +23,7 @@
 //! | `wide` | patterns over more subjects than Direct Get reads at once |
 //! | `admin` | probes, metrics, statistics, logs, and who may order |
 //! | `control` | orders and revocations, from an operator to every gateway |
+//! | `orders` | what orders do to connections, on three gateways |
 //! | `cluster_limits` | what gateways know of each other |
 //!
 //! A test waits for an event. Limits in time are there so that a broken gateway fails a test instead of hanging it.
@@ -41,6 +42,7 @@ mod fanout;
 mod freshness;
 mod interest;
 mod late;
+mod orders;
 mod overlap;
 mod publish;
 mod pulse;
