@@ -18,7 +18,7 @@ ARGS ?=
 BINARIES := -p ws-gateway -p odin-publisher -p odin-client -p odin-devkit -p odin-chaos
 RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
 
-.PHONY: help build demo test fmt fmt-check lint test-rust docs chaos bench provision fuzz autobahn clean
+.PHONY: help build demo test fmt fmt-check lint test-rust docs chaos door bench provision fuzz autobahn clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ docs: ## API documentation, warnings are errors
 
 chaos: build ## Break everything under load, and prove that nothing was lost: ARGS='--rounds 6 --seed 1'
 	$(RELEASE)/odin-chaos run $(ARGS)
+
+door: build ## Slow handshakes and a flood of connects beside good clients: ARGS='--pin 0'
+	$(RELEASE)/odin-chaos door $(ARGS)
 
 bench: ## Measure against the figures of docs/performance.md (see loadtest/README.md)
 	loadtest/bench.sh $(ARGS)

@@ -10,6 +10,7 @@
 //! | `terminal.rs` | the `odin` program and a scripted server |
 //! | `tls.rs` | the same server behind TLS |
 //! | `gateway.rs` | a real gateway and a real nats-server |
+//! | `users.rs` | a real gateway that checks tokens, and the `odin` program |
 //! | `rolling.rs` | real gateways that are killed and drained under load |
 
 mod auth;
@@ -25,3 +26,5 @@ mod support;
 mod terminal;
 #[cfg(feature = "tls")]
 mod tls;
+#[cfg(feature = "terminal")]
+mod users;
