@@ -363,6 +363,7 @@ async fn stops_reading_from_whoever_does_not_read_its_answers() {
         small_buffers(config);
         config.sockets.receive_buffer_bytes = Some(16 * 1024);
         config.limits.messages_per_second = 60_000;
+        config.limits.channels_per_second = 1_000_000;
     })
     .await;
     let mut bystander = odin.client().await;

@@ -4,7 +4,7 @@ use odin_protocol::{Codec, ServerMessage};
 use serde_json::json;
 use tokio::net::TcpStream;
 
-use super::{GOOD, refuses, shake, shake_at};
+use super::{GOOD, connect_from, refuses, shake, shake_at, shake_on};
 use crate::support::{Canary, Client, Gateway, Odin, in_seconds, request, token, with_users};
 
 const JSON: &str = "odin.v1.json";
@@ -134,4 +134,28 @@ async fn refuses_tokens_that_are_not_valid_before_there_is_a_connection() {
     let headers = format!("Sec-WebSocket-Protocol: odin.token.{good}, {JSON}\r\n");
     let answer = shake(&gateway, &headers).await;
     assert_eq!((answer.status, answer.header("sec-websocket-protocol")), (101, Some(JSON)));
+}
+
+/// Checklist 43: one user and many sockets, from as many addresses as it likes.
+#[tokio::test]
+async fn refuses_a_user_with_as_many_connections_as_allowed() {
+    let gateway = Gateway::without_nats(|config| {
+        with_users(config);
+        config.limits.connections_per_user = Some(1);
+    });
+    let bearer = |sub: &str, claims| format!("Authorization: Bearer {}\r\n", token(sub, claims));
+    let (answer, first) =
+        shake_on(connect_from([127, 0, 0, 1], &gateway).await, "/ws", &bearer("ada", json!({}))).await;
+    assert_eq!(answer.status, 101);
+    let (answer, _) = shake_on(connect_from([127, 0, 0, 2], &gateway).await, "/ws", &bearer("ada", json!({}))).await;
+    assert_eq!((answer.status, &answer.json()["error"]["limit"]), (429, &1.into()));
+    assert_eq!(answer.json()["error"]["code"], "too_many_connections");
+    assert!(answer.header("retry-after").is_some());
+    assert_eq!(shake(&gateway, &bearer("bob", json!({}))).await.status, 101, "another user");
+    let more = bearer("ada", json!({ "limits": { "connections": 2 } }));
+    assert_eq!(shake(&gateway, &more).await.status, 101, "a token with a limit of its own");
+    refuses(&gateway, "user_limit", 1).await;
+    drop(first);
+    gateway.metric_becomes("odin_gateway_connections", 0).await;
+    assert_eq!(shake(&gateway, &bearer("ada", json!({}))).await.status, 101, "places come back");
 }
