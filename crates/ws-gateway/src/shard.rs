@@ -7,7 +7,6 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    rc::Rc,
     sync::Arc,
     time::Duration,
 };
@@ -59,7 +58,7 @@ mod signing_in;
 mod stream;
 mod subscription;
 
-use acceptor::{Acceptor, Arrival, Arrivals};
+use acceptor::{Acceptor, Arrival};
 use connection::{Connection, Rates, UNTOUCHED};
 use departure::Departures;
 use fan_out::FanOut;
@@ -159,7 +158,7 @@ impl Shard {
             reason = "its successor is unsafe; the poll is owned here and closed after it is unwatched"
         )]
         let poll = AsyncFd::with_interest(Poll::new()?, TokioInterest::READABLE)?;
-        let arrivals: Rc<Arrivals> = Rc::default();
+        let arrivals: Mailbox<Arrival> = Mailbox::default();
         let acceptor = Acceptor::spawn(listener, current.clone(), shared.clone(), metrics.clone(), arrivals.clone())?;
         let capacity = config.limits.connections.div_ceil(config.shards.get());
         let mut shard = Self {
@@ -203,7 +202,7 @@ impl Shard {
         Ok(())
     }
 
-    async fn serve(&mut self, inbox: &Receiver, arrivals: &Arrivals, acceptor: Acceptor) {
+    async fn serve(&mut self, inbox: &Receiver, arrivals: &Mailbox<Arrival>, acceptor: Acceptor) {
         let mut acceptor = Some(acceptor);
         let mut clock = tokio::time::interval(TICK);
         clock.set_missed_tick_behavior(MissedTickBehavior::Delay);

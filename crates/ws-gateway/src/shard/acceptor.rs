@@ -19,7 +19,7 @@ use std::{
 use odin_protocol::codec::Codec;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{Notify, watch},
+    sync::watch,
     task::{JoinHandle, spawn_local},
 };
 
@@ -40,6 +40,7 @@ mod proxy;
 mod seldom;
 mod shed;
 
+use super::mailbox::Mailbox;
 use handshake::{Visitor, shake_hands};
 use line::{Asked, Line};
 use pending::Pending;
@@ -57,36 +58,6 @@ pub(super) struct Arrival {
     /// Bytes the client sent right behind its request.
     pub(super) early: Vec<u8>,
     pub(super) guest: Box<Guest>,
-}
-
-/// Where handshakes leave their connections for the shard.
-#[derive(Debug, Default)]
-pub(super) struct Arrivals {
-    waiting: RefCell<Vec<Arrival>>,
-    filled: Notify,
-}
-
-impl Arrivals {
-    /// Waits until somebody arrived.
-    ///
-    /// # Cancel safety
-    /// Cancel safe: nothing is taken.
-    pub(super) async fn filled(&self) {
-        self.filled.notified().await;
-    }
-
-    pub(super) fn take(&self) -> Vec<Arrival> {
-        self.waiting.take()
-    }
-
-    fn push(&self, arrival: Arrival) {
-        self.waiting.borrow_mut().push(arrival);
-        self.filled.notify_one();
-    }
-
-    fn len(&self) -> usize {
-        self.waiting.borrow().len()
-    }
 }
 
 /// The accept loop. Dropped, it stops accepting; handshakes that have begun go on.
@@ -109,7 +80,7 @@ impl Acceptor {
         current: watch::Receiver<Arc<Current>>,
         shared: Arc<Shared>,
         metrics: Arc<ShardMetrics>,
-        arrivals: Rc<Arrivals>,
+        arrivals: Mailbox<Arrival>,
     ) -> std::io::Result<Self> {
         let listener = TcpListener::from_std(listener)?;
         let router = http::router(&current.borrow().config);
@@ -135,7 +106,7 @@ struct Handshakes {
     current: watch::Receiver<Arc<Current>>,
     shared: Arc<Shared>,
     metrics: Arc<ShardMetrics>,
-    arrivals: Rc<Arrivals>,
+    arrivals: Mailbox<Arrival>,
     router: axum::Router,
     /// Handshakes whose request is being served: they have a place already.
     served: Rc<Cell<usize>>,

@@ -28,6 +28,11 @@ impl<T> Mailbox<T> {
         self.0.waiting.take()
     }
 
+    /// How much there is.
+    pub(super) fn len(&self) -> usize {
+        self.0.waiting.borrow().len()
+    }
+
     /// Leaves something, and wakes the shard.
     pub(super) fn push(&self, item: T) {
         self.0.waiting.borrow_mut().push(item);

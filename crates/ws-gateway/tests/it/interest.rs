@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::support::{Odin, exchange, frame, until};
 
+/// Checklist 39: NATS sees one interest of a gateway, however many subscribe, and a while longer.
 #[tokio::test]
 async fn keeps_one_interest_for_everybody_and_drops_it_after_the_linger() {
     let odin = Odin::start_with(|config| config.feeds.linger = Duration::from_millis(300)).await;

@@ -217,6 +217,7 @@ async fn resumes_a_whole_connection_by_one_token() {
     assert_eq!(seen, missed);
 }
 
+/// Checklist 41: many replays at once.
 #[tokio::test]
 async fn checks_a_cursor_once_for_everybody_who_comes_with_it() {
     let odin = Odin::start().await;
@@ -249,6 +250,7 @@ async fn checks_a_cursor_once_for_everybody_who_comes_with_it() {
     assert!(gets <= 20, "{gets} Direct Gets for a hundred clients");
 }
 
+/// Checklist 42: cursors of the future, of another stream, of nothing.
 /// Attack: cursors of the future, of another stream, of no stream at all.
 #[tokio::test]
 async fn says_why_it_cannot_resume_and_begins_with_a_snapshot() {
@@ -278,6 +280,7 @@ async fn says_why_it_cannot_resume_and_begins_with_a_snapshot() {
     }
 }
 
+/// Checklist 42: a cursor that is too old.
 #[tokio::test]
 async fn says_that_the_stream_no_longer_keeps_what_was_missed() {
     let odin = Odin::start_with(|config| config.stream.max_bytes = 1 << 20).await;
@@ -294,6 +297,7 @@ async fn says_that_the_stream_no_longer_keeps_what_was_missed() {
     assert_eq!((update.seq, update.snapshot), (newest, true));
 }
 
+/// Checklist 41: a replay of more than one may have.
 /// Attack: ask for all of history.
 #[tokio::test]
 async fn replays_no_more_than_its_limit() {

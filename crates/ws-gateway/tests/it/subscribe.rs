@@ -127,6 +127,7 @@ async fn takes_many_channels_in_one_message_and_answers_each() {
     assert_eq!(odin.gateway.stats().await["subscriptions"], 500);
 }
 
+/// Checklist 40: subscribing twice.
 #[tokio::test]
 async fn answers_a_second_subscribe_the_same_and_sends_no_second_snapshot() {
     let odin = Odin::start().await;
@@ -170,6 +171,7 @@ async fn answers_each_of_two_requests_for_a_channel_that_is_still_opening() {
     assert_eq!(odin.gateway.stats().await["subscriptions"], 1);
 }
 
+/// Checklist 40: unsubscribing what is not subscribed.
 #[tokio::test]
 async fn ends_a_subscription_and_answers_for_unknown_ones_too() {
     let odin = Odin::start().await;
@@ -310,6 +312,7 @@ async fn refuses_options_and_messages_that_are_not_offered() {
     assert_eq!(gateway.metric("odin_gateway_subscriptions").await, 0);
 }
 
+/// Checklist 39: more subscriptions than a connection may have.
 #[tokio::test]
 async fn limits_the_subscriptions_of_a_connection() {
     let odin = Odin::start_with(|config| config.limits.subscriptions_per_connection = 3).await;

@@ -6,7 +6,7 @@ use odin_protocol::{
     ErrorMessage,
     close::CloseCode,
     error::ErrorCode,
-    message::{Mode, ServerMessage, SystemState},
+    message::{ChannelRequest, Mode, ServerMessage, SystemState},
 };
 use serde_json::json;
 use ws_gateway::{
@@ -309,4 +309,32 @@ async fn limits_the_messages_of_a_user_over_all_connections() {
     let mut other = Client::connect(&gateway).await;
     other.sign_in(&token("bob", json!({}))).await;
     assert!(other.sync(1).await.is_empty(), "somebody else is not limited by it");
+}
+
+/// Checklist 42: a cursor of somebody else is a place in the stream, and shows nothing of theirs.
+#[tokio::test]
+async fn a_cursor_of_somebody_else_shows_nothing_of_theirs() {
+    let odin = Odin::start_with(with_users).await;
+    let mut ada = odin.client().await;
+    ada.sign_in(&token("ada", json!({}))).await;
+    ada.subscribe(&["trades"]).await;
+    odin.publisher.publish("odin.users.ada.trades", "1").await;
+    let update = ada.update().await;
+    let since = format!("1.{}.{}.{}", update.epoch, update.seq, update.ts);
+    odin.publisher.publish("odin.users.ada.trades", "2").await;
+    let of_bob = odin.publisher.publish("odin.users.bob.trades", "3").await;
+    let mut bob = odin.client().await;
+    bob.sign_in(&token("bob", json!({}))).await;
+    let request = ChannelRequest { since: Some(since), ..ChannelRequest::from("trades") };
+    bob.ask_with(1, vec![request]).await;
+    assert!(matches!(bob.message().await, ServerMessage::Subscribed { .. }));
+    let seen = bob.sync(2).await;
+    let seqs: Vec<u64> = seen
+        .iter()
+        .filter_map(|message| match message {
+            ServerMessage::Update(update) => Some(update.seq),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(seqs, [of_bob], "{seen:?}");
 }

@@ -9,10 +9,11 @@ use std::{
 };
 
 use odin_devkit::{NatsServer, Process};
+use odin_protocol::message::ServerMessage;
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 use ws_gateway::provision::provision;
 
-use crate::support::{Client, Dial, Feeder, PATIENCE, config, exchange, in_time, request, until};
+use crate::support::{Client, Dial, Feeder, PATIENCE, config, exchange, in_seconds, in_time, request, token, until};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_ws-gateway");
 
@@ -175,4 +176,59 @@ async fn lets_nobody_write_lines_into_its_log() {
         count += 1;
     }
     assert!(count > 10, "nothing was logged, so nothing is proved");
+}
+
+/// Where Debian's package `faketime` has its library.
+const FAKETIME: [&str; 2] =
+    ["/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1", "/usr/lib/aarch64-linux-gnu/faketime/libfaketime.so.1"];
+
+/// Checklist 55: the clock of the host jumps by an hour, forwards and back. Timers do not notice: nobody is taken for
+/// silent, idle or expired, and everything goes on.
+#[tokio::test]
+async fn serves_on_when_the_clock_jumps_by_an_hour() {
+    let Some(library) = FAKETIME.iter().find(|path| fs::exists(path).is_ok_and(|is_there| is_there)) else {
+        assert!(std::env::var_os("CI").is_none(), "libfaketime is missing: install the package faketime");
+        eprintln!("skipped: libfaketime is missing");
+        return;
+    };
+    let nats = NatsServer::start().await.expect("a nats-server");
+    provision(&config(&nats.url()), false).await.expect("streams");
+    let publisher = Feeder::connect(vec![nats.url()]).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let clock = folder.path().join("clock");
+    fs::write(&clock, "+0").expect("written");
+    let (_script, script) = after(&format!(
+        "export LD_PRELOAD={library} FAKETIME_TIMESTAMP_FILE={} FAKETIME_NO_CACHE=1 FAKETIME_DONT_FAKE_MONOTONIC=1",
+        clock.display()
+    ));
+    let gateway = odin_devkit::Gateway::builder(script, nats.url())
+        .args(["--shards", "1", "--heartbeat-interval", "1s", "--heartbeat-timeout", "3s"])
+        .args(["--heartbeat-not-reading-timeout", "3s", "--heartbeat-idle-timeout", "1m"])
+        .args(["--auth-algorithms", "HS256", "--auth-hs256-secret", "a secret of thirty-two bytes or more"])
+        .start()
+        .await
+        .expect("a gateway");
+    let address: SocketAddr = gateway.listen().parse().expect("an address");
+    let mut client = Client::dial(address, Dial::default()).await;
+    client.sign_in(&token("ada", serde_json::json!({ "exp": in_seconds(1800) }))).await;
+    client.subscribe(&["price:BTC", "trades"]).await;
+    for offset in ["+3600", "-3600", "+0"] {
+        fs::write(&clock, offset).expect("written");
+        // The gateway's own word for the time shows that it jumped.
+        client.ping(1).await;
+        let off_s = match client.message().await {
+            ServerMessage::Pong { ts, .. } => ts / 1000 - in_seconds(0),
+            other => panic!("{other:?}"),
+        };
+        assert!((off_s - offset.parse::<i64>().expect("a number")).abs() < 60, "{offset}: {off_s}");
+        // Longer than every limit in time above.
+        for price in 0..40 {
+            let seq = publisher.price("BTC", price).await;
+            assert_eq!(client.update().await.seq, seq);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+    assert_eq!(gateway.admin_get("/readyz").await.expect("an answer").0, 200);
+    let metrics = gateway.admin_get("/metrics").await.expect("an answer").1;
+    assert!(metrics.contains("\nodin_gateway_panics_total 0\n"), "{metrics}");
 }

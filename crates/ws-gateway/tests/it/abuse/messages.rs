@@ -17,7 +17,7 @@ fn patient() -> Gateway {
     })
 }
 
-/// Attack: text that is no message, of every kind.
+/// Checklist 35: text that is no message, of every kind.
 #[tokio::test]
 async fn answers_unreadable_messages_with_an_error_and_the_id_if_it_can() {
     let gateway = patient();
@@ -73,7 +73,7 @@ async fn answers_unreadable_messages_with_an_error_and_the_id_if_it_can() {
     assert_eq!(gateway.metric("odin_gateway_errors_sent_total").await, cases.len() as u64 + 1);
 }
 
-/// Attack: lengths that the message does not have, and types that have no place in it.
+/// Checklist 36: lengths that the message does not have, and types that have no place in it.
 #[tokio::test]
 async fn refuses_messagepack_that_is_no_message() {
     let gateway = patient();
@@ -105,7 +105,7 @@ async fn refuses_messagepack_that_is_no_message() {
     assert!(client.sync(1).await.is_empty());
 }
 
-/// Attack: go on sending nonsense.
+/// Checklist 35: go on sending nonsense.
 #[tokio::test]
 async fn closes_after_too_many_strikes() {
     let gateway = Gateway::without_nats(|config| config.limits.strikes = 10);
@@ -122,7 +122,7 @@ async fn closes_after_too_many_strikes() {
     gateway.metric_becomes("odin_gateway_connections_closed_total{reason=\"policy\"}", 1).await;
 }
 
-/// Attack: frames of the other sub-protocol.
+/// Checklist 37: frames of the other sub-protocol.
 #[tokio::test]
 async fn refuses_frames_of_the_wrong_type() {
     let gateway = Gateway::without_nats(|_| {});
@@ -143,7 +143,7 @@ async fn refuses_frames_of_the_wrong_type() {
     client.closed_with(CloseCode::UnsupportedData).await;
 }
 
-/// Attack: channel names that would be wildcards or inner subjects of the bus, if they got there.
+/// Checklist 38: channel names that would be wildcards or inner subjects of the bus, if they got there.
 #[tokio::test]
 async fn lets_no_client_text_become_a_subject() {
     let odin = Odin::start_with(|config| {
@@ -198,7 +198,7 @@ async fn lets_no_client_text_become_a_subject() {
     assert_eq!(odin.gateway.metric("odin_gateway_subscriptions").await, 0);
 }
 
-/// Attack: one message that names tens of thousands of channels.
+/// Checklist 39: one message that names tens of thousands of channels.
 #[tokio::test]
 async fn refuses_ten_thousand_channels_in_one_message() {
     let gateway = Gateway::without_nats(|_| {});
@@ -263,7 +263,7 @@ async fn answers_again_when_a_rate_limited_client_waited() {
     until("an answer", async || pings().await.then_some(())).await;
 }
 
-/// Attack: subscribe and unsubscribe a thousand times, to make the bus do it too.
+/// Checklist 39: subscribe and unsubscribe a thousand times, to make the bus do it too.
 #[tokio::test]
 async fn keeps_churn_of_subscriptions_away_from_the_bus() {
     let odin = Odin::start_with(|config| config.limits.messages_per_second = 10_000).await;
@@ -295,4 +295,33 @@ async fn ignores_members_it_does_not_know_and_refuses_those_it_will_know() {
         assert_eq!((error.id, error.code), (Some(RequestId::Number(2)), ErrorCode::Unsupported), "{option}");
     }
     assert_eq!(odin.gateway.stats().await["subscriptions"], 1);
+}
+
+/// Checklist 39: subscribe and unsubscribe as many channels as a message holds, again and again: it is the channels that
+/// count, not the messages.
+#[tokio::test]
+async fn limits_the_rate_of_channels_however_few_messages_name_them() {
+    let gateway = Gateway::without_nats(|config| {
+        config.limits.channels_per_second = 500;
+        config.limits.strikes = 1000;
+    });
+    let mut client = Client::connect(&gateway).await;
+    let names: Vec<String> = (0..100).map(|n| format!("price:T{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let (mut answered, mut limited) = (0, 0);
+    for id in 0..20 {
+        client.unsubscribe(id, &names).await;
+    }
+    while answered + 100 * limited < 2000 {
+        match client.message().await {
+            ServerMessage::Unsubscribed { .. } => answered += 1,
+            ServerMessage::Error(error) => {
+                assert_eq!((error.code, error.limit), (ErrorCode::RateLimited, Some(500)));
+                assert!(error.retry_after_ms.is_some_and(|ms| ms > 0 && ms <= 1000));
+                limited += 1;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(answered >= 500 && limited > 0, "{answered} answered, {limited} refused");
 }
