@@ -91,6 +91,8 @@ async fn connect(address: SocketAddr, source: IpAddr) -> std::io::Result<TcpStre
 }
 
 async fn crawl(address: SocketAddr, source: IpAddr, until: Instant, tally: Arc<Tally>) {
+    // Strangers are not in step.
+    sleep(Duration::from_secs_f64(rand::random_range(0.0..1.0))).await;
     while Instant::now() < until {
         tally.began.fetch_add(1, Ordering::Relaxed);
         if let Ok(Ok(mut stream)) = timeout(LIMIT, connect(address, source)).await {
@@ -102,7 +104,7 @@ async fn crawl(address: SocketAddr, source: IpAddr, until: Instant, tally: Arc<T
             }
         }
         tally.cut.fetch_add(1, Ordering::Relaxed);
-        sleep(Duration::from_millis(100)).await;
+        sleep(Duration::from_secs(1)).await;
     }
 }
 

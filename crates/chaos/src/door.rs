@@ -101,12 +101,14 @@ pub async fn door(args: Args) -> anyhow::Result<ExitCode> {
         .args([
             "--shards",
             "1",
+            // More than all attackers together get through: what an address may have is what keeps them off.
             "--limits-connects-per-second",
-            "1000",
+            "4000",
             "--limits-connects-per-ip-per-second",
-            "200",
-            "--limits-connections-per-ip",
-            "1000",
+            "50",
+            // All slow handshakes fit.
+            "--limits-handshakes",
+            "8192",
         ])
         .args(&args.gateway_args)
         .start()

@@ -58,7 +58,7 @@ mod signing_in;
 mod stream;
 mod subscription;
 
-use acceptor::{Acceptor, Arrival};
+use acceptor::{Acceptor, Arrival, Turnstile};
 use connection::{Connection, Rates, UNTOUCHED};
 use departure::Departures;
 use fan_out::FanOut;
@@ -159,7 +159,9 @@ impl Shard {
         )]
         let poll = AsyncFd::with_interest(Poll::new()?, TokioInterest::READABLE)?;
         let arrivals: Mailbox<Arrival> = Mailbox::default();
-        let acceptor = Acceptor::spawn(listener, current.clone(), shared.clone(), metrics.clone(), arrivals.clone())?;
+        let turnstile = Turnstile::default();
+        let (door, inside) = ((current.clone(), shared.clone()), (arrivals.clone(), turnstile.clone()));
+        let acceptor = Acceptor::spawn(listener, door, metrics.clone(), inside)?;
         let capacity = config.limits.connections.div_ceil(config.shards.get());
         let mut shard = Self {
             index: u32::try_from(index).expect("shards are counted in cores"),
@@ -198,11 +200,17 @@ impl Shard {
             totals,
             metrics,
         };
-        shard.serve(&inbox, &arrivals, acceptor).await;
+        shard.serve(&inbox, &arrivals, &turnstile, acceptor).await;
         Ok(())
     }
 
-    async fn serve(&mut self, inbox: &Receiver, arrivals: &Mailbox<Arrival>, acceptor: Acceptor) {
+    async fn serve(
+        &mut self,
+        inbox: &Receiver,
+        arrivals: &Mailbox<Arrival>,
+        turnstile: &Turnstile,
+        acceptor: Acceptor,
+    ) {
         let mut acceptor = Some(acceptor);
         let mut clock = tokio::time::interval(TICK);
         clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -227,6 +235,7 @@ impl Shard {
                 }
                 () = arrivals.filled() => {}
                 () = verdicts.filled() => {}
+                () = turnstile.wanted() => {}
                 changed = self.current.changed() => reloaded = changed.is_ok(),
                 _ = clock.tick() => tick = true,
                 changed = self.stage.changed(), if self.departures.is_none() => {
@@ -274,6 +283,7 @@ impl Shard {
             if self.departures.as_ref().is_some_and(|d| self.connections.is_empty() || d.is_over(self.ticks)) {
                 return;
             }
+            turnstile.turn();
             // Lets handshakes and the reactor run however much is waiting here.
             tokio::task::yield_now().await;
         }

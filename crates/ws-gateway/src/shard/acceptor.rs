@@ -34,11 +34,13 @@ use crate::{
 };
 
 mod handshake;
+mod head;
 mod line;
 mod pending;
 mod proxy;
 mod seldom;
 mod shed;
+mod turnstile;
 
 use super::mailbox::Mailbox;
 use handshake::{Visitor, shake_hands};
@@ -46,6 +48,7 @@ use line::{Asked, Line};
 use pending::Pending;
 use seldom::Seldom;
 use shed::Shed;
+pub(super) use turnstile::Turnstile;
 
 /// How long the accept loop rests when the process is out of file descriptors or memory.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -77,10 +80,9 @@ impl Acceptor {
     /// The listener cannot be watched.
     pub(super) fn spawn(
         listener: std::net::TcpListener,
-        current: watch::Receiver<Arc<Current>>,
-        shared: Arc<Shared>,
+        (current, shared): (watch::Receiver<Arc<Current>>, Arc<Shared>),
         metrics: Arc<ShardMetrics>,
-        arrivals: Mailbox<Arrival>,
+        (arrivals, turnstile): (Mailbox<Arrival>, Turnstile),
     ) -> std::io::Result<Self> {
         let listener = TcpListener::from_std(listener)?;
         let router = http::router(&current.borrow().config);
@@ -89,6 +91,7 @@ impl Acceptor {
             shared,
             metrics,
             arrivals,
+            turnstile,
             router,
             served: Rc::default(),
             line: RefCell::default(),
@@ -107,6 +110,7 @@ struct Handshakes {
     shared: Arc<Shared>,
     metrics: Arc<ShardMetrics>,
     arrivals: Mailbox<Arrival>,
+    turnstile: Turnstile,
     router: axum::Router,
     /// Handshakes whose request is being served: they have a place already.
     served: Rc<Cell<usize>>,
@@ -119,6 +123,7 @@ struct Handshakes {
 
 async fn accept(listener: TcpListener, handshakes: Rc<Handshakes>) {
     loop {
+        handshakes.turnstile.pass().await;
         match listener.accept().await {
             Ok((stream, address)) => handshakes.admit(stream, address.ip().to_canonical()),
             // It left before it was accepted.
@@ -144,7 +149,7 @@ impl Handshakes {
                 if current.tls.is_some() {
                     return shed::reset(stream);
                 }
-                return self.shed.send_away(stream, &refusal, config.limits.handshake_timeout);
+                return self.shed.send_away(stream, &refusal, config.limits.handshake_timeout, &self.turnstile);
             }
         };
         if self.metrics.handshakes_pending.get() >= share(config.limits.handshakes, config) as u64 {
@@ -154,8 +159,8 @@ impl Handshakes {
             }
         }
         let (pending, asked) = (Pending::begin(self.metrics.clone()), Asked::default());
-        let visitor = Visitor { stream, ip, seat, current, asked: asked.clone() };
-        let task = spawn_local(shake_hands(visitor, self.clone(), pending));
+        let visitor = Visitor { ip, seat, current, asked: asked.clone() };
+        let task = spawn_local(shake_hands(stream, visitor, self.clone(), pending));
         self.line.borrow_mut().push(task.abort_handle(), asked);
     }
 

@@ -11,7 +11,7 @@ use tokio::{
 };
 use tower::Service;
 
-use super::{Arrival, Asked, Handshakes, Pending, Socket, proxy, shed};
+use super::{Arrival, Asked, Handshakes, Pending, Socket, head::Opened, proxy, shed};
 use crate::{
     addresses::Seat,
     config::Config,
@@ -24,7 +24,6 @@ use crate::{
 /// Somebody at the door.
 #[derive(Debug)]
 pub(super) struct Visitor {
-    pub(super) stream: TcpStream,
     pub(super) ip: IpAddr,
     pub(super) seat: Seat,
     /// What holds for this handshake, whatever is reloaded meanwhile.
@@ -33,15 +32,23 @@ pub(super) struct Visitor {
     pub(super) asked: Asked,
 }
 
+/// What there is of a visitor when it is served.
+#[derive(Debug)]
+enum Wire {
+    /// Bytes that are no request: TLS, or a PROXY header.
+    Wrapped(TcpStream),
+    /// A request, or what will never be one.
+    Plain(Opened),
+}
+
 /// Shakes hands, and leaves the connection to the shard.
-pub(super) async fn shake_hands(visitor: Visitor, handshakes: Rc<Handshakes>, pending: Pending) {
+pub(super) async fn shake_hands(stream: TcpStream, visitor: Visitor, handshakes: Rc<Handshakes>, pending: Pending) {
     let limit = visitor.current.config.limits.handshake_timeout;
     let outcome = tokio::time::timeout(limit, async {
-        // Not `readable()`: tokio takes an accepted socket for readable until a read has said otherwise.
-        if visitor.stream.peek(&mut [0]).await.map_err(|_| HandshakeRefusal::Io)? == 0 {
-            return Err(HandshakeRefusal::Io);
-        }
-        Box::pin(let_in(visitor, &handshakes)).await
+        let wire = visitor.wait_for(stream).await?;
+        handshakes.turnstile.pass().await;
+        // Large, and not made before there is something for it to do.
+        Box::pin(visitor.let_in(wire, &handshakes)).await
     });
     match outcome.await.unwrap_or(Err(HandshakeRefusal::Timeout)) {
         Ok(arrival) => {
@@ -52,49 +59,85 @@ pub(super) async fn shake_hands(visitor: Visitor, handshakes: Rc<Handshakes>, pe
     }
 }
 
-async fn let_in(visitor: Visitor, handshakes: &Handshakes) -> Result<Arrival, HandshakeRefusal> {
-    let Visitor { mut stream, mut ip, mut seat, current, asked } = visitor;
-    let config = &current.config;
-    let mut is_secure = current.tls.is_some();
-    if config.http.proxy_protocol && trusts(&config.http, ip) {
-        let source = proxy::read_header(&mut stream).await?;
-        is_secure |= source.is_secure;
-        ip = source.ip.unwrap_or(ip);
-        match handshakes.shared.addresses.enter_from(ip, config) {
-            Ok(taken) => seat = taken,
-            Err(reached) => {
-                let refusal = Refusal::from(reached);
-                if current.tls.is_none() {
-                    // It is sent away like others, within the limit in time of its handshake.
-                    let _ = shed::answer(stream, &refusal.to_bytes()).await;
-                }
-                return Err(refusal.reason);
-            }
+impl Visitor {
+    fn has_proxy_header(&self) -> bool {
+        self.current.config.http.proxy_protocol && trusts(&self.current.config.http, self.ip)
+    }
+
+    /// As long as it takes until there is something to do.
+    async fn wait_for(&self, stream: TcpStream) -> Result<Wire, HandshakeRefusal> {
+        if self.current.tls.is_none() && !self.has_proxy_header() {
+            return Ok(Wire::Plain(Opened::read(stream, head_bytes(&self.current.config)).await?));
+        }
+        // Not `readable()`: tokio takes an accepted socket for readable until a read has said otherwise.
+        match stream.peek(&mut [0]).await {
+            Ok(1..) => Ok(Wire::Wrapped(stream)),
+            Ok(0) | Err(_) => Err(HandshakeRefusal::Io),
         }
     }
-    let terms = Terms {
-        current: current.clone(),
-        shared: handshakes.shared.clone(),
-        metrics: handshakes.metrics.clone(),
-        peer: Peer { ip, is_trusted: trusts(&config.http, ip), is_secure },
-        is_full: handshakes.is_full(config),
-    };
-    let _served = Served::begin(&handshakes.served);
-    let handover = Handover::new(terms, seat);
-    let Some(tls) = &current.tls else {
-        let (agreed, stream, early) = serve_http(stream, handover, asked, handshakes, config).await?;
-        return arrival(agreed, stream, None, early);
-    };
-    let secured = Secured::accept(stream, tls).await.map_err(|error| {
-        if error.kind() != ErrorKind::InvalidData {
-            return HandshakeRefusal::Io;
-        }
-        handshakes.tls_failed.log(|others| tracing::warn!(others, "a client does not speak tls as we do"));
-        HandshakeRefusal::Tls
-    })?;
-    let (agreed, secured, early) = serve_http(secured, handover, asked, handshakes, config).await?;
-    let (stream, session) = secured.into_parts();
-    arrival(agreed, stream, Some(session), early)
+
+    async fn let_in(mut self, wire: Wire, handshakes: &Handshakes) -> Result<Arrival, HandshakeRefusal> {
+        let current = self.current.clone();
+        let config = &current.config;
+        let mut is_secure = current.tls.is_some();
+        let wire = match wire {
+            Wire::Wrapped(mut stream) if self.has_proxy_header() => {
+                let source = proxy::read_header(&mut stream).await?;
+                is_secure |= source.is_secure;
+                self.ip = source.ip.unwrap_or(self.ip);
+                match handshakes.shared.addresses.enter_from(self.ip, config) {
+                    Ok(taken) => self.seat = taken,
+                    Err(reached) => {
+                        let refusal = Refusal::from(reached);
+                        if current.tls.is_none() {
+                            // It is sent away like others, within the limit in time of its handshake.
+                            let _ = shed::answer(stream, &refusal.to_bytes()).await;
+                        }
+                        return Err(refusal.reason);
+                    }
+                }
+                if current.tls.is_none() {
+                    Wire::Plain(Opened::read(stream, head_bytes(config)).await?)
+                } else {
+                    Wire::Wrapped(stream)
+                }
+            }
+            wire => wire,
+        };
+        let terms = Terms {
+            current: current.clone(),
+            shared: handshakes.shared.clone(),
+            metrics: handshakes.metrics.clone(),
+            peer: Peer { ip: self.ip, is_trusted: trusts(&config.http, self.ip), is_secure },
+            is_full: handshakes.is_full(config),
+        };
+        let _served = Served::begin(&handshakes.served);
+        let handover = Handover::new(terms, self.seat);
+        let (stream, tls) = match (wire, &current.tls) {
+            (Wire::Plain(opened), _) => {
+                let (agreed, opened, early) = serve_http(opened, handover, self.asked, handshakes, config).await?;
+                let (stream, unread) = opened.into_parts();
+                return arrival(agreed, stream, None, [early, unread].concat());
+            }
+            (Wire::Wrapped(stream), Some(tls)) => (stream, tls),
+            (Wire::Wrapped(_), None) => unreachable!("what is not wrapped in anything is plain"),
+        };
+        let secured = Secured::accept(stream, tls).await.map_err(|error| {
+            if error.kind() != ErrorKind::InvalidData {
+                return HandshakeRefusal::Io;
+            }
+            handshakes.tls_failed.log(|others| tracing::warn!(others, "a client does not speak tls as we do"));
+            HandshakeRefusal::Tls
+        })?;
+        let (agreed, secured, early) = serve_http(secured, handover, self.asked, handshakes, config).await?;
+        let (stream, session) = secured.into_parts();
+        arrival(agreed, stream, Some(session), early)
+    }
+}
+
+/// Bytes of a request's head. hyper takes no fewer.
+fn head_bytes(config: &Config) -> usize {
+    config.limits.header_bytes.max(8192)
 }
 
 fn arrival(
@@ -127,7 +170,7 @@ where
     let served = hyper::server::conn::http1::Builder::new()
         // The caller's limit is for the whole handshake; a second one would only race with it.
         .header_read_timeout(None)
-        .max_buf_size(config.limits.header_bytes.max(8192))
+        .max_buf_size(head_bytes(config))
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades()
         .await;

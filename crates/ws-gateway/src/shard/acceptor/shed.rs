@@ -13,6 +13,7 @@ use std::{cell::Cell, io, rc::Rc, time::Duration};
 
 use tokio::{io::AsyncWriteExt, net::TcpStream, task::spawn_local};
 
+use super::Turnstile;
 use crate::http::Refusal;
 
 /// Answers under way on one shard.
@@ -29,16 +30,21 @@ pub(super) struct Shed(Rc<Cell<usize>>);
 impl Shed {
     /// Answers in the background, for as long as `limit` at most – or resets the connection. Must be called in a
     /// `LocalSet`.
-    pub(super) fn send_away(&self, stream: TcpStream, refusal: &Refusal, limit: Duration) {
+    pub(super) fn send_away(&self, stream: TcpStream, refusal: &Refusal, limit: Duration, turnstile: &Turnstile) {
         if self.0.get() >= ANSWERS {
             return reset(stream);
         }
         let place = Place::take(&self.0);
-        let bytes = refusal.to_bytes();
+        let (bytes, turnstile) = (refusal.to_bytes(), turnstile.clone());
         spawn_local(async move {
             let _place = place;
             // Whoever does not ask, or does not take the answer, misses it.
-            let _ = tokio::time::timeout(limit, answer(stream, &bytes)).await;
+            let _ = tokio::time::timeout(limit, async {
+                stream.readable().await?;
+                turnstile.pass().await;
+                answer(stream, &bytes).await
+            })
+            .await;
         });
     }
 }
