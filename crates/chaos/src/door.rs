@@ -16,7 +16,10 @@ use odin_devkit::{Gateway, NatsServer, Process, START_LIMIT};
 use odin_protocol::{Codec, ServerMessage, message::ClientMessage};
 use odin_publisher::{Options, Publisher};
 use serde::Deserialize;
-use tokio::process::Command;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    process::Command,
+};
 
 use crate::{
     arena::Programs,
@@ -127,24 +130,30 @@ pub async fn door(args: Args) -> anyhow::Result<ExitCode> {
 
     let phase = Duration::from_secs(args.seconds);
     let memory_before = resident_kib(gateway.pid());
-    let mut quiet = None;
+    let mut quiet: Option<Figures> = None;
     println!(
         "| phase | deliveries | p50 | p99 | x quiet | connects | p50 | p99 | x quiet | failed | gateway CPU | RSS |"
     );
     println!("|---|---|---|---|---|---|---|---|---|---|---|---|");
-    let attacks: [(&str, Option<[String; 4]>); 4] = [
+    let elsewhere = sink().await?;
+    let slow = attack("--slow", args.slow, args.seconds);
+    let flood = attack("--rate", args.connects, args.seconds);
+    // An attack costs those who measure it something too: so each is seen aimed elsewhere first.
+    let attacks = [
         ("quiet", None),
-        ("slow handshakes", Some(attack("--slow", args.slow, args.seconds))),
+        ("slow handshakes, elsewhere", Some((&slow, elsewhere))),
+        ("slow handshakes", Some((&slow, address))),
         ("quiet again", None),
-        ("flood of connects", Some(attack("--rate", args.connects, args.seconds))),
+        ("flood of connects, elsewhere", Some((&flood, elsewhere))),
+        ("flood of connects", Some((&flood, address))),
     ];
     let mut answers = Vec::new();
     let mut is_noticed = false;
     for (name, attack) in attacks {
-        let attacker = match &attack {
-            Some(attack) => {
+        let attacker = match attack {
+            Some((attack, target)) => {
                 let mut command = Command::new("nice");
-                command.args(["-n", "19"]).arg(&us).args(["attack", "--address", &address.to_string()]).args(attack);
+                command.args(["-n", "19"]).arg(&us).args(["attack", "--address", &target.to_string()]).args(attack);
                 Some(command.stdout(Stdio::piped()).kill_on_drop(true).spawn().context("the attacker")?)
             }
             None => None,
@@ -187,6 +196,22 @@ pub async fn door(args: Args) -> anyhow::Result<ExitCode> {
     }
     is_noticed |= shared.lost.load(Ordering::Relaxed) > 0;
     Ok(if is_noticed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Somebody else to attack: takes connections as a gateway does, and does nothing with them.
+async fn sink() -> anyhow::Result<SocketAddr> {
+    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let address = listener.local_addr()?;
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(tokio::time::timeout(Duration::from_secs(5), async move {
+                let mut read = Vec::new();
+                while !read.ends_with(b"\r\n\r\n") && matches!(stream.read_buf(&mut read).await, Ok(1..)) {}
+                stream.write_all(b"HTTP/1.1 429 Too Many Requests\r\nConnection: close\r\n\r\n").await
+            }));
+        }
+    });
+    Ok(address)
 }
 
 fn attack(how: &str, much: u32, seconds: u64) -> [String; 4] {

@@ -1,7 +1,7 @@
 //! One handshake, from a socket that has been let in to a connection: one limit in time for all of it, however its
 //! bytes trickle in.
 
-use std::{cell::Cell, io::ErrorKind, net::IpAddr, rc::Rc, sync::Arc};
+use std::{cell::Cell, io::ErrorKind, net::IpAddr, pin::pin, rc::Rc, sync::Arc};
 
 use hyper::{Request, body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
@@ -44,18 +44,22 @@ enum Wire {
 /// Shakes hands, and leaves the connection to the shard.
 pub(super) async fn shake_hands(stream: TcpStream, visitor: Visitor, handshakes: Rc<Handshakes>, pending: Pending) {
     let limit = visitor.current.config.limits.handshake_timeout;
-    let outcome = tokio::time::timeout(limit, async {
+    let mut outcome = pin!(tokio::time::timeout(limit, async {
         let wire = visitor.wait_for(stream).await?;
         handshakes.turnstile.pass().await;
         // Large, and not made before there is something for it to do.
         Box::pin(visitor.let_in(wire, &handshakes)).await
-    });
-    match outcome.await.unwrap_or(Err(HandshakeRefusal::Timeout)) {
+    }));
+    match outcome.as_mut().await.unwrap_or(Err(HandshakeRefusal::Timeout)) {
         Ok(arrival) => {
             pending.succeeded();
             handshakes.arrivals.push(arrival);
         }
-        Err(refusal) => pending.refused(refusal),
+        Err(refusal) => {
+            // To let go of one costs as much as to take one, and those who came together run out of time together.
+            handshakes.turnstile.pass().await;
+            pending.refused(refusal);
+        }
     }
 }
 
