@@ -26,6 +26,7 @@ pub(crate) use api_key::faults as api_key_faults;
 pub(crate) use jwks::url_fault as jwks_url_fault;
 pub use setup::AuthSetupError;
 
+use crate::clock::now_ms;
 use crate::{
     config::Config,
     control::{Link, Revocations},
@@ -213,7 +214,7 @@ impl Authenticator {
             AuthError::from(fault)
         })?;
         // Answers of the session service are remembered, and time goes on.
-        if claims::has_expired(&user, self.leeway, claims::now_ms()) {
+        if claims::has_expired(&user, self.leeway, now_ms()) {
             return Err(AuthError::Expired);
         }
         if self.surroundings.revocations.cover(&user) {
@@ -230,7 +231,7 @@ impl Authenticator {
             return keys.check(token);
         }
         if let Some(jwt) = self.jwt.as_ref().filter(|_| jwt::looks_like_one(token)) {
-            return jwt.check(token, claims::now_ms()).await.map(Arc::new);
+            return jwt.check(token, now_ms()).await.map(Arc::new);
         }
         match &self.callout {
             Some(callout) => callout.check(token, visit).await,

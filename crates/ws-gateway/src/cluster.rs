@@ -26,8 +26,9 @@ pub(crate) use key::Key;
 pub(crate) use peers::Overview;
 pub(crate) use words::{Boot, MAX_SUB_BYTES, Name, Seen};
 
+use crate::clock::now_ms;
 use crate::config::Overflow;
-use crate::control::{Link, Order, now_ms};
+use crate::control::{Link, Order};
 use crate::current::Current;
 use crate::identity::User;
 use crate::metrics::Metrics;

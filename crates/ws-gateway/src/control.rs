@@ -1,7 +1,6 @@
 //! What operators order of all gateways: written to the control stream, and read by every gateway in its order.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{mpsc, watch};
 
@@ -75,12 +74,6 @@ impl Order {
             shard.push(&mut vec![queue::Item::Order(order.clone())]);
         }
     }
-}
-
-/// Milliseconds since 1970, by this machine's clock.
-pub(crate) fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// The control plane: connects, reads the log, talks with the other gateways and holds on to what users have, until

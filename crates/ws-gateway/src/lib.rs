@@ -1,13 +1,18 @@
 //! The gateway: holds sockets, forwards messages, remembers nothing.
 //!
-//! The life of a connection. A shard accepts the socket (`shard/acceptor`), hyper and axum shake
-//! hands with it (`http`), and the shard takes the bare socket back. What the client says is decoded
-//! in place (`shard/inbound`) and acted on (`shard/session`): a channel becomes a NATS subject by a
-//! rule (`rules`), and the shard asks the bus for that feed. The bus (`bus`) opens the feed – live
-//! subscription, leader barrier, last values – and from then on passes on each publication that is
-//! the next of its subject, through one ordered queue for each shard (`queue`). The shard writes what
-//! came in one turn to everybody who stands at head, once (`shard/fan_out`). Whoever cannot take it
-//! keeps a cursor and catches up later (`shard/catch_up`). On SIGTERM everybody is sent away at a
+//! The life of a connection. A shard accepts the socket, if its address may have one more
+//! (`addresses`) and there is room; hyper and axum shake hands with it (`shard/acceptor`, `http`), by
+//! TLS where that is configured (`tls`), and know its user if it brings a token (`auth`). The shard
+//! takes the bare socket back. What the client says is decoded in place (`shard/inbound`) and acted
+//! on (`shard/session`): it signs in (`shard/signing_in`), publishes (`shard/publishing`), subscribes.
+//! A channel becomes a NATS subject by a rule (`rules`), if the rule lets this user have it, and the
+//! shard asks the bus for that feed. The bus (`bus`) opens the feed – live subscription, leader
+//! barrier, last values – and from then on passes on each publication that is the next of its subject,
+//! through one ordered queue for each shard (`queue`). The shard writes what came in one turn to
+//! everybody who stands at head, once (`shard/fan_out`). Whoever cannot take it keeps a cursor and
+//! catches up later (`shard/catch_up`). What operators order comes by the same queue (`control`,
+//! `shard/orders`); what the other gateways have is heard by gossip (`cluster`). On SIGHUP everything
+//! that can change is replaced at once (`reload`, `current`). On SIGTERM everybody is sent away at a
 //! moment of their own (`drain`, `shard/departure`).
 
 use std::{
@@ -33,6 +38,7 @@ pub mod admin;
 pub mod args;
 mod auth;
 mod bus;
+mod clock;
 mod cluster;
 pub mod config;
 mod control;

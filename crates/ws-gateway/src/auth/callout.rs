@@ -21,10 +21,11 @@ use tokio::sync::{Semaphore, watch};
 use self::answers::{Answer, Answers, Known, QuestionHash};
 use super::{
     Visit,
-    claims::{Claims, Demands, now_ms, object},
+    claims::{Claims, Demands, object},
     fault::Fault,
     seldom::Seldom,
 };
+use crate::clock::now_ms;
 use crate::{
     config::Auth,
     control::Link,

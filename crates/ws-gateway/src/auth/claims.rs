@@ -4,7 +4,7 @@
 //! (serde's, for the names listed here; others are not looked at). An absent member has no effect, `null` is the same
 //! for those that only describe; a list of channels that is `null` is a mistake and not the permission to have all.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de};
 use serde_json::value::RawValue;
@@ -130,11 +130,6 @@ pub(super) fn is_sub(text: &str) -> bool {
 
 fn is_name(text: &str, most_bytes: usize) -> bool {
     !text.is_empty() && text.len() <= most_bytes && !text.chars().any(char::is_control)
-}
-
-/// The clock of this machine, in milliseconds since 1970.
-pub(super) fn now_ms() -> i64 {
-    millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
 }
 
 fn millis(time: Duration) -> i64 {

@@ -17,7 +17,8 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::{claims::now_ms, fault::Fault, keys::KeySet, seldom::Seldom};
+use super::{fault::Fault, keys::KeySet, seldom::Seldom};
+use crate::clock::now_ms;
 use crate::{
     config::Auth,
     metrics::{ControlMetrics, Outcome},

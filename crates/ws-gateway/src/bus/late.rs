@@ -39,7 +39,7 @@ use super::{
     source::{Carrier, SourceId},
     wide::{Facts, Link, Word, jittered},
 };
-use crate::{metrics::BusMetrics, shard::now_ms};
+use crate::{clock::now_ms, metrics::BusMetrics};
 
 /// Messages read ahead of their time.
 const AHEAD: usize = 256;

@@ -19,7 +19,8 @@ use futures_util::{FutureExt, StreamExt};
 use serde::{Deserialize, de::DeserializeOwned};
 use tokio::sync::watch;
 
-use super::{Link, Order, Revocations, link::Refusal, now_ms, record::Subjects};
+use super::{Link, Order, Revocations, link::Refusal, record::Subjects};
+use crate::clock::now_ms;
 use crate::{
     admin::NotReady,
     bus::{LONGEST_ELECTION, ReadError, direct_get, has_choice},

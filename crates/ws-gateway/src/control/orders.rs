@@ -1,13 +1,14 @@
 //! How an operator's order gets into the control stream. Nothing is done here: every gateway, this one too, does what it
 //! reads there.
 
+use crate::clock::now_ms;
 use std::{sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::{
-    Letter, Link, Revocation, RevocationId, Revocations, StoreError, now_ms,
+    Letter, Link, Revocation, RevocationId, Revocations, StoreError,
     record::{ORDER_LIFE, Record, Subjects},
 };
 use crate::current::Current;

@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
-use super::now_ms;
+use crate::clock::now_ms;
 use crate::{cluster::Key, identity::User};
 
 /// What has ended is remembered for so long, in case it was this clock that was ahead.

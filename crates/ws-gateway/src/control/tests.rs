@@ -1,5 +1,6 @@
 //! Orders and revocations from an operator to the shards of every gateway, through a real stream.
 
+use crate::clock::now_ms;
 use std::{sync::Arc, time::Duration};
 
 use async_nats::jetstream::stream;
@@ -8,7 +9,6 @@ use tokio::sync::watch;
 use super::{
     LogState, Order, Revocation, RevocationId, combine,
     node::{Node, in_time, jetstream, nats, until, user},
-    now_ms,
     record::{Record, Subjects},
 };
 use crate::{

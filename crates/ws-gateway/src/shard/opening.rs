@@ -12,10 +12,9 @@ use super::{
     Shard,
     feed::Waiting,
     resume::Beginning,
-    session::now_ms,
     subscription::{COVERED, Cursor, Subscription, WAITING},
 };
-use crate::{publication::Publication, queue::FeedId};
+use crate::{clock::now_ms, publication::Publication, queue::FeedId};
 
 impl Shard {
     /// The bus has opened a feed: whoever waits begins. If it was open before, its subscribers go on

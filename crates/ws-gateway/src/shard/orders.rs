@@ -5,8 +5,8 @@ use odin_protocol::{
     message::{ServerMessage, SystemState},
 };
 
-use super::{Shard, session::now_ms};
-use crate::{cluster::Seen, control::Order, identity::User, metrics::CloseReason};
+use super::Shard;
+use crate::{clock::now_ms, cluster::Seen, control::Order, identity::User, metrics::CloseReason};
 
 impl Shard {
     /// Carries the order out on this shard.

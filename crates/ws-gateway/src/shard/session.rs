@@ -1,6 +1,6 @@
 //! What a client may say, and what it is answered.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use odin_protocol::{
     channel::Channel,
@@ -18,6 +18,7 @@ use super::{
     subscription::{Cursor, Subscription, WAITING},
 };
 use crate::{
+    clock::now_ms,
     identity::Identity,
     metrics::CloseReason,
     publication::append_message,
@@ -395,9 +396,4 @@ impl Shard {
         }
         self.leave(slot, subscription, codec);
     }
-}
-
-pub(crate) fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

@@ -9,9 +9,10 @@ use odin_protocol::{
 };
 use tokio::task::spawn_local;
 
-use super::{Shard, rate::Quota, session::now_ms};
+use super::{Shard, rate::Quota};
 use crate::{
     auth::{AuthError, Visit},
+    clock::now_ms,
     cluster::{UserLimitReached, UserSeat},
     identity::{Identity, User},
     metrics::{AuthResult, CloseReason},

@@ -2,12 +2,13 @@
 
 use super::{
     super::{
-        Order, Revocation, RevocationId, now_ms,
+        Order, Revocation, RevocationId,
         record::{ORDER_LIFE, Place, Record},
     },
     Log, LogState,
 };
 use crate::bus::Stored;
+use crate::clock::now_ms;
 
 /// More revocations than this at once, and shards look through their connections once instead of once for each.
 const REVIEW: usize = 16;
