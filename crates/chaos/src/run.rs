@@ -64,7 +64,7 @@ struct Run {
     connects: Connects,
     goodbyes: Vec<Instant>,
     _clients: Vec<Client>,
-    library: Vec<LibraryClient>,
+    odin_clients: Vec<LibraryClient>,
 }
 
 /// Runs, and says after each fault what was found.
@@ -149,7 +149,7 @@ impl Run {
             library.push(LibraryClient::start(&addresses, mode, &channels, history).await?);
         }
         let goodbyes = Vec::new();
-        Ok(Run { arena, ledger, load, reading, watched, connects, goodbyes, _clients: clients, library })
+        Ok(Run { arena, ledger, load, reading, watched, connects, goodbyes, _clients: clients, odin_clients: library })
     }
 
     /// Connects that followed a gateway's goodbye within its drain window, and how far behind it.
@@ -201,7 +201,7 @@ impl Run {
                 line.findings.words.push(format!("{number} was acknowledged as {seq} and is not stored"));
             }
         }
-        line.violations = self.library.iter().map(LibraryClient::violations).sum();
+        line.violations = self.odin_clients.iter().map(LibraryClient::violations).sum();
         Ok(line)
     }
 }
