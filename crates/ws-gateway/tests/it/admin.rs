@@ -4,7 +4,7 @@ use odin_protocol::{ServerMessage, close::CloseCode};
 use tokio::net::TcpStream;
 use ws_gateway::config::Secret;
 
-use crate::support::{Canary, Client, Gateway, Odin, exchange, frame, request};
+use crate::support::{Canary, Client, Gateway, Odin, exchange, frame, request, until};
 
 #[tokio::test]
 async fn answers_probes_metrics_and_statistics_on_the_admin_listener_only() {
@@ -133,7 +133,11 @@ async fn orders_are_taken_with_the_token_and_on_the_admin_listener_only() {
     assert_eq!((refused.status, refused.header("www-authenticate")), (401, Some("bearer")));
     assert_eq!(gateway.get("/v1/cluster").await.status, 401);
     gateway.metric_becomes("odin_gateway_admin_refused_total", 2).await;
-    let done = gateway.order("POST", "/v1/broadcast", token, body).await;
+    // It is ready to serve before it can take orders.
+    let done = until("a connection for orders", async || {
+        Some(gateway.order("POST", "/v1/broadcast", token, body).await).filter(|answer| answer.status != 503)
+    })
+    .await;
     assert_eq!(done.status, 200, "{}", done.body);
     assert!(done.json()["seq"].as_u64().is_some_and(|seq| seq > 0) && done.json()["id"].is_string());
     gateway.metric_becomes("odin_gateway_orders_total", 1).await;

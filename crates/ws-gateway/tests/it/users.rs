@@ -9,12 +9,14 @@ use odin_protocol::{
     message::{ChannelRequest, Mode, ServerMessage, SystemState},
 };
 use serde_json::json;
+use sha2::Digest;
 use ws_gateway::{
-    config::Config,
+    config::{ApiKey, Config},
     rules::{Access, Delayed, RuleSource},
 };
 
-use crate::support::{Client, Gateway, Odin, in_seconds, token, with_rules, with_users};
+use crate::auth_parts::{IssuerKey, KeyServer, Says, SessionService, claims};
+use crate::support::{Client, Gateway, Odin, in_seconds, token, until, with_rules, with_users};
 
 /// The code of the error that answers `subscribe` for this channel.
 async fn refused(client: &mut Client, channel: &str) -> ErrorCode {
@@ -337,4 +339,58 @@ async fn a_cursor_of_somebody_else_shows_nothing_of_theirs() {
         })
         .collect();
     assert_eq!(seqs, [of_bob], "{seen:?}");
+}
+
+/// Every way to sign in, through a socket: keys that are published, API keys, and a service that is asked by NATS.
+#[tokio::test]
+async fn signs_users_in_by_published_keys_by_api_keys_and_by_a_service() {
+    let key = IssuerKey::ed25519();
+    let keys = KeyServer::start(Says::Keys(vec![key.jwk(Some("k1"))])).await;
+    let api_key = "odin_0123456789abcdefghijklmnopqrstuvwxyzABCDEFG";
+    let hash = sha2::Sha256::digest(api_key).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let odin = Odin::start_with(|config| {
+        config.auth.algorithms = vec!["EdDSA".parse().expect("an algorithm")];
+        config.auth.jwks_url = Some(keys.url());
+        config.auth.api_keys = vec![ApiKey {
+            hash: format!("sha256:{hash}"),
+            sub: "robot".to_owned(),
+            name: None,
+            tier: Some("enterprise".to_owned()),
+            admin: false,
+            allow: None,
+            deny: None,
+            limits: None,
+        }];
+        config.auth.callout_subject = Some("sessions.check".to_owned());
+    })
+    .await;
+    let _service = SessionService::start(&odin.nats.url(), "sessions.check", |question| {
+        let is_known = question["token"] == "session-1" && question["ip"] == "127.0.0.1";
+        Some(
+            if is_known { json!({ "sub": "eve", "tier": "premium" }) } else { json!({ "error": "denied" }) }
+                .to_string(),
+        )
+    })
+    .await;
+    let published = key.token(Some("k1"), &claims("ada"));
+    for (token, sub) in [(published.as_str(), "ada"), (api_key, "robot"), ("session-1", "eve")] {
+        let mut client = odin.client().await;
+        // The keys may not have been read yet.
+        let answer = until("the keys", async || match client.auth(token).await {
+            ServerMessage::Error(error) if error.code == ErrorCode::AuthUnavailable => None,
+            answer => Some(answer),
+        });
+        assert!(matches!(answer.await, ServerMessage::Authenticated { sub: found, .. } if found == sub), "{sub}");
+        client.subscribe(&["trades"]).await;
+        let seq = odin.publisher.publish(&format!("odin.users.{sub}.trades"), "1").await;
+        assert_eq!(client.update().await.seq, seq);
+    }
+    let unknown = key.token(Some("k2"), &claims("ada"));
+    for token in [unknown.as_str(), "odin_nobody", "session-2"] {
+        let mut client = odin.client().await;
+        assert!(
+            matches!(client.auth(token).await, ServerMessage::Error(e) if e.code == ErrorCode::AuthFailed),
+            "{token}"
+        );
+    }
 }
