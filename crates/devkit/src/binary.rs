@@ -142,12 +142,10 @@ fn checkout_of(start: &Path) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
 
     fn script(folder: &Path, text: &str) -> PathBuf {
         let path = folder.join("nats-server");
-        std::fs::write(&path, format!("#!/bin/sh\necho '{text}'\n")).expect("the folder is ours");
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("the file is ours");
+        crate::write_script(&path, &format!("echo '{text}'"));
         path
     }
 

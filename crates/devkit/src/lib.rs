@@ -28,6 +28,7 @@ mod http;
 mod port;
 mod process;
 mod proxy;
+mod script;
 mod server;
 mod spawner;
 
@@ -37,6 +38,7 @@ pub use error::DevkitError;
 pub use gateway::{Gateway, GatewayBuilder};
 pub use process::{Process, ProcessBuilder};
 pub use proxy::{Proxy, Wire};
+pub use script::write_script;
 pub use server::{NatsServer, NatsServerBuilder};
 
 use std::time::Duration;

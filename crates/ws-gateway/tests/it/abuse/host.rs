@@ -3,12 +3,11 @@
 use std::{
     fs,
     net::{Ipv4Addr, SocketAddr, TcpListener},
-    os::unix::fs::PermissionsExt,
     path::PathBuf,
     time::{Duration, Instant},
 };
 
-use odin_devkit::{NatsServer, Process};
+use odin_devkit::{NatsServer, Process, write_script};
 use odin_protocol::message::ServerMessage;
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 use ws_gateway::provision::provision;
@@ -24,8 +23,7 @@ const GOOD: &str = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-V
 fn after(line: &str) -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().expect("a folder");
     let script = folder.path().join("ws-gateway");
-    fs::write(&script, format!("#!/bin/sh\n{line}\nexec {BINARY} \"$@\"\n")).expect("written");
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("allowed");
+    write_script(&script, &format!("{line}\nexec {BINARY} \"$@\""));
     (folder, script)
 }
 
