@@ -32,6 +32,13 @@ pub(crate) struct Addresses {
 #[derive(Debug, Default)]
 pub(crate) struct Seat(Option<(Arc<Addresses>, Network)>);
 
+impl Seat {
+    /// Whether there is a limit that it counts for.
+    pub(crate) fn is_taken(&self) -> bool {
+        self.0.is_some()
+    }
+}
+
 /// Too many connections from one address, or too fast.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum AddressLimitReached {

@@ -13,7 +13,6 @@ pub(crate) struct Guest {
     /// The page it comes from.
     pub(crate) origin: Option<Box<str>>,
     /// Counts the connection for its address.
-    #[expect(dead_code, reason = "dropped, it is given back")]
     pub(crate) seat: Seat,
     /// Counts it for its user.
     pub(crate) user_seat: Option<UserSeat>,

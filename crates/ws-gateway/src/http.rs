@@ -1,19 +1,25 @@
-//! The public routes. There is one: the WebSocket handshake (RFC 6455 §4.2), on `path`.
+//! The public routes: the WebSocket handshake on `path`, the protocol over HTTP below `/v1` (`docs/http.md`), and the
+//! files of a page, if there is one.
+//!
+//! Handlers read a request, look at who asks, and know the rules. What happens then is the shard's affair in every case: a
+//! handshake and an event stream hand their socket over to it, the others ask it a question (`question`).
 
 use std::{
     net::IpAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use axum::{
     Extension, Router,
-    extract::Request,
-    http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header},
+    extract::DefaultBodyLimit,
+    http::{HeaderMap, HeaderValue, Method, Uri, header, request},
     response::{IntoResponse, Response},
-    routing::any,
+    routing::{any, get, post},
 };
-use fastwebsockets::upgrade::{UpgradeFut, is_upgrade_request, upgrade};
-use odin_protocol::{JSON_PROTOCOL, MSGPACK_PROTOCOL, codec::Codec};
+use fastwebsockets::upgrade::UpgradeFut;
+use odin_protocol::{close::Reconnect, message::ClientMessage};
+use tokio::sync::mpsc;
+use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::{
     addresses::Seat,
@@ -21,67 +27,117 @@ use crate::{
     cluster::UserSeat,
     config::{Config, Secret},
     current::Current,
+    format::{Format, retry_ms},
     guest::{Guest, Shared},
     identity::Identity,
     metrics::{AuthResult, HandshakeRefusal, ShardMetrics},
+    question::Question,
 };
 
+mod answer;
+mod asked;
 mod client;
+mod events;
+mod files;
+mod handshake;
 mod origin;
+mod place;
+mod publish;
 mod refusal;
+mod stored;
 mod token;
 
 pub(crate) use client::{Peer, trusts};
 pub(crate) use origin::OriginRule;
 pub(crate) use refusal::Refusal;
 
-/// A handshake that was agreed on.
+/// How long a browser may remember what it may do here, in seconds. It takes two hours at most.
+const PREFLIGHT_S: u64 = 7_200;
+
+/// A client that gets a connection of the shard.
 #[derive(Debug)]
 pub(crate) struct Agreed {
-    /// Taken by whoever waits for it.
-    pub(crate) upgrade: Option<UpgradeFut>,
-    pub(crate) codec: Codec,
+    pub(crate) way: Way,
+    pub(crate) format: Format,
     pub(crate) guest: Guest,
 }
 
+/// What becomes of its socket.
 #[derive(Debug)]
-enum State {
-    /// No request has been answered yet. The seat is for whoever asks.
-    Open(Seat),
-    Agreed(Box<Agreed>),
-    Refused(HandshakeRefusal),
+pub(crate) enum Way {
+    /// hyper writes the answer, and gives the socket back.
+    Socket(UpgradeFut),
+    /// The shard writes the answer's head, and what follows from the message, without an end.
+    Stream { head: Vec<u8>, message: Box<ClientMessage> },
 }
 
-/// What holds for a handshake.
+/// What holds for the requests of one TCP connection.
 #[derive(Debug)]
 pub(crate) struct Terms {
     pub(crate) current: Arc<Current>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) metrics: Arc<ShardMetrics>,
+    pub(crate) questions: mpsc::Sender<Question>,
     pub(crate) peer: Peer,
     /// The gateway has no room, and says so in HTTP.
     pub(crate) is_full: bool,
 }
 
-/// Carries what holds for a handshake to its handler, and the outcome back to the acceptor.
+/// What came of the requests so far.
+#[derive(Debug)]
+struct Outcome {
+    /// The place that the connection took when it came, for whoever is agreed with.
+    seat: Option<Seat>,
+    agreed: Option<Agreed>,
+    refused: Option<HandshakeRefusal>,
+}
+
+/// Carries what holds for a request to its handler, and the outcome back to the acceptor.
 #[derive(Debug, Clone)]
 pub(crate) struct Handover {
     terms: Arc<Terms>,
-    state: Arc<Mutex<State>>,
+    outcome: Arc<Mutex<Outcome>>,
 }
 
 impl Handover {
     pub(crate) fn new(terms: Terms, seat: Seat) -> Self {
-        Self { terms: Arc::new(terms), state: Arc::new(Mutex::new(State::Open(seat))) }
+        let outcome = Outcome { seat: Some(seat), agreed: None, refused: None };
+        Self { terms: Arc::new(terms), outcome: Arc::new(Mutex::new(outcome)) }
     }
 
-    fn put(&self, state: State) -> State {
-        std::mem::replace(&mut *self.state.lock().unwrap_or_else(PoisonError::into_inner), state)
+    fn outcome(&self) -> MutexGuard<'_, Outcome> {
+        self.outcome.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn refuse(&self, refusal: Refusal) -> Response {
-        self.put(State::Refused(refusal.reason));
+        self.outcome().refused = Some(refusal.reason);
         refusal.into_response()
+    }
+
+    /// Notes that the client gets its connection. A TCP connection becomes one at most.
+    fn agree(&self, mut agreed: Agreed) -> Result<(), Refusal> {
+        let mut outcome = self.outcome();
+        let Some(seat) = outcome.seat.take() else {
+            return Err(Refusal::bad_request("a connection has one handshake"));
+        };
+        if !agreed.guest.seat.is_taken() {
+            agreed.guest.seat = seat;
+        }
+        outcome.agreed = Some(agreed);
+        Ok(())
+    }
+
+    /// What was agreed on: a head that is to be written by the shard is in the response.
+    pub(crate) fn takes_over(&self, response: &Response) -> bool {
+        match &mut self.outcome().agreed {
+            Some(Agreed { way: Way::Stream { head, .. }, .. }) => {
+                *head = refusal::head_of(response);
+                // When its browser is to come back if it hears no more of us.
+                head.extend_from_slice(format!("retry: {}\n\n", retry_ms(Reconnect::Soon)).as_bytes());
+                true
+            }
+            _ => false,
+        }
     }
 
     /// What was agreed on.
@@ -89,65 +145,36 @@ impl Handover {
     /// # Errors
     /// Nothing: why the client was refused, or that it left without a word.
     pub(crate) fn take(&self) -> Result<Agreed, HandshakeRefusal> {
+        let mut outcome = self.outcome();
         // It left before its request was complete: what a socket does that is closed.
-        match self.put(State::Refused(HandshakeRefusal::Io)) {
-            State::Agreed(agreed) => Ok(*agreed),
-            State::Refused(refusal) => Err(refusal),
-            State::Open(_) => Err(HandshakeRefusal::Io),
+        outcome.agreed.take().ok_or(outcome.refused.unwrap_or(HandshakeRefusal::Io))
+    }
+
+    fn has_room(&self) -> Result<(), Refusal> {
+        if self.terms.is_full { Err(Refusal::full()) } else { Ok(()) }
+    }
+
+    /// Who asks, and a place for it. From what costs nothing to what asks others.
+    async fn admit(&self, headers: &HeaderMap, uri: &Uri) -> Result<Guest, Refusal> {
+        let terms = &self.terms;
+        let config = &terms.current.config;
+        let ip = client::address(headers, &terms.peer, &config.http)?;
+        // A peer that is no proxy took its place when it connected.
+        let seat = match terms.peer.is_trusted {
+            true => terms.shared.addresses.enter_from(ip, config)?,
+            false => Seat::default(),
+        };
+        if config.http.require_tls && !client::is_secure(headers, &terms.peer) {
+            return Err(Refusal::insecure());
         }
+        let origin = origin::check(headers, &config.http)?;
+        let (identity, user_seat) = match token::find(headers, uri, config.auth.query_token)? {
+            Some(token) => terms.sign_in(&token, ip, origin.as_deref()).await?,
+            // Whether somebody must sign in is the session's business.
+            None => (Identity::Anonymous, None),
+        };
+        Ok(Guest { identity, ip, origin, seat, user_seat })
     }
-}
-
-/// The router of every connection. Each request carries a [`Handover`] among its extensions.
-pub(crate) fn router(config: &Config) -> Router {
-    Router::new().route(&config.path, any(handshake)).fallback(not_found)
-}
-
-async fn not_found(Extension(handover): Extension<Handover>) -> Response {
-    handover.refuse(Refusal::not_found())
-}
-
-async fn handshake(Extension(handover): Extension<Handover>, request: Request) -> Response {
-    match accept(&handover, request).await {
-        Ok(response) => response,
-        Err(refusal) => handover.refuse(refusal),
-    }
-}
-
-/// From what costs nothing to what asks others: a request that fails in two ways is told the first.
-async fn accept(handover: &Handover, mut request: Request) -> Result<Response, Refusal> {
-    let terms = &handover.terms;
-    let config = &terms.current.config;
-    if terms.is_full {
-        return Err(Refusal::full());
-    }
-    check(&request)?;
-    let ip = client::address(request.headers(), &terms.peer, &config.http)?;
-    // A peer that is no proxy took its place when it connected.
-    let seat = if terms.peer.is_trusted { Some(terms.shared.addresses.enter_from(ip, config)?) } else { None };
-    if config.http.require_tls && !client::is_secure(request.headers(), &terms.peer) {
-        return Err(Refusal::insecure());
-    }
-    let origin = origin::check(request.headers(), &config.http)?;
-    let (codec, chosen) = choose_protocol(request.headers())?;
-    let token = token::find(request.headers(), request.uri(), config.auth.query_token)?;
-    let (identity, user_seat) = match token {
-        Some(token) => terms.sign_in(&token, ip, origin.as_deref()).await?,
-        // Whether somebody must sign in with the first message is the session's business.
-        None => (Identity::Anonymous, None),
-    };
-    let State::Open(place) = handover.put(State::Refused(HandshakeRefusal::BadRequest)) else {
-        return Err(Refusal::bad_request("a connection has one handshake"));
-    };
-    let (response, upgrade) =
-        upgrade(&mut request).map_err(|_| Refusal::bad_request("this is not a WebSocket handshake"))?;
-    let guest = Guest { identity, ip, origin, seat: seat.unwrap_or(place), user_seat };
-    handover.put(State::Agreed(Box::new(Agreed { upgrade: Some(upgrade), codec, guest })));
-    let mut response = response.into_response();
-    if let Some(name) = chosen {
-        response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(name));
-    }
-    Ok(response)
 }
 
 impl Terms {
@@ -182,58 +209,42 @@ fn result_of(error: AuthError) -> AuthResult {
     }
 }
 
-/// The conditions of RFC 6455 §4.2.1, and no body, which could smuggle a second request.
-fn check(request: &Request) -> Result<(), Refusal> {
-    let headers = request.headers();
-    if request.method() != Method::GET {
-        return Err(Refusal::method_not_allowed());
-    }
-    if request.version() != Version::HTTP_11 {
-        return Err(Refusal::bad_request("the handshake needs HTTP/1.1"));
-    }
-    if headers.contains_key(header::CONTENT_LENGTH) || headers.contains_key(header::TRANSFER_ENCODING) {
-        return Err(Refusal::bad_request("the handshake has no body"));
-    }
-    if !is_upgrade_request(request) {
-        return Err(Refusal::upgrade_required("this is a WebSocket endpoint"));
-    }
-    match only(headers, &header::SEC_WEBSOCKET_VERSION) {
-        Some("13") => {}
-        _ => return Err(Refusal::upgrade_required("the handshake needs Sec-WebSocket-Version 13")),
-    }
-    match only(headers, &header::SEC_WEBSOCKET_KEY) {
-        Some(key) if is_nonce(key) => Ok(()),
-        _ => Err(Refusal::bad_request("the handshake needs one Sec-WebSocket-Key of 16 bytes")),
+/// The router of every connection. Each request carries a [`Handover`] among its extensions.
+pub(crate) fn router(config: &Config) -> Router {
+    let api = Router::new()
+        .route("/v1/events", get(events::events).post(events::events))
+        .route("/v1/poll", get(stored::poll).post(stored::poll))
+        .route("/v1/channels/{channel}/latest", get(stored::latest))
+        .route("/v1/channels/{channel}/history", get(stored::history))
+        .route("/v1/channels/{channel}/publish", post(publish::publish))
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(DefaultBodyLimit::max(config.limits.message_bytes))
+        .layer(cors());
+    let router = Router::new().route(&config.path, any(handshake::handshake)).merge(api);
+    match &config.http.files {
+        Some(folder) => router.fallback_service(files::service(folder)),
+        None => router.fallback(not_found),
     }
 }
 
-/// The value of a header that must be there once.
-fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
-    let mut values = headers.get_all(name).iter();
-    let first = values.next()?.to_str().ok()?;
-    values.next().is_none().then_some(first.trim())
+/// What a page of another origin may do: ask, with a token in a header and without cookies.
+fn cors() -> CorsLayer {
+    let may_ask = |origin: &HeaderValue, request: &request::Parts| {
+        let handover = request.extensions.get::<Handover>();
+        handover.is_some_and(|handover| origin::may_ask(origin, &handover.terms.current.config.http))
+    };
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::predicate(may_ask))
+        .allow_methods([Method::GET, Method::POST])
+        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, header::IF_NONE_MATCH, events::LAST_EVENT_ID])
+        .expose_headers([header::ETAG, header::RETRY_AFTER])
+        .max_age(std::time::Duration::from_secs(PREFLIGHT_S))
 }
 
-/// 16 bytes in base64: 22 characters and two of padding.
-fn is_nonce(key: &str) -> bool {
-    key.len() == 24
-        && key.ends_with("==")
-        && key[..22].bytes().all(|b| b.is_ascii_alphanumeric() || b == b'+' || b == b'/')
+async fn not_found(Extension(handover): Extension<Handover>) -> Response {
+    handover.refuse(Refusal::not_found())
 }
 
-/// The first sub-protocol of the client's list that we speak; JSON when it offers none at all.
-fn choose_protocol(headers: &HeaderMap) -> Result<(Codec, Option<&'static str>), Refusal> {
-    let unknown = || Refusal::bad_request("none of the offered sub-protocols is known");
-    let mut offered = false;
-    for value in headers.get_all(header::SEC_WEBSOCKET_PROTOCOL) {
-        for name in value.to_str().map_err(|_| unknown())?.split(',').map(str::trim) {
-            offered = true;
-            match name {
-                JSON_PROTOCOL => return Ok((Codec::Json, Some(JSON_PROTOCOL))),
-                MSGPACK_PROTOCOL => return Ok((Codec::MsgPack, Some(MSGPACK_PROTOCOL))),
-                _ => {}
-            }
-        }
-    }
-    if offered { Err(unknown()) } else { Ok((Codec::Json, None)) }
+async fn method_not_allowed(Extension(handover): Extension<Handover>) -> Response {
+    handover.refuse(Refusal::other_method())
 }

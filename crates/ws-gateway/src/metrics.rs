@@ -13,7 +13,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use odin_protocol::{codec::Codec, error::ErrorCode};
+use odin_protocol::error::ErrorCode;
+
+use crate::format::Format;
 
 pub use exposition::{CONTENT_TYPE, Exposition};
 pub use label::{AuthResult, CloseReason, HandshakeRefusal, Label, Labelled, Outcome, ResumeResult};
@@ -99,16 +101,22 @@ pub struct ShardMetrics {
     pub handshakes_refused: Labelled<HandshakeRefusal>,
     /// Handshakes in progress.
     pub handshakes_pending: Gauge,
+    /// TCP connections of clients that ask for answers, not for a connection of the protocol.
+    pub http_connections: Gauge,
+    /// Requests that a shard was asked: polls, last values, histories, publications.
+    pub questions: Counter,
+    /// Those that are not answered yet.
+    pub questions_waiting: Gauge,
     /// Subscriptions of all connections.
     pub subscriptions: Gauge,
     /// Feeds with at least one subscriber on this shard.
     pub feeds: Gauge,
     /// Messages from clients.
-    pub messages_in: Labelled<Codec>,
+    pub messages_in: Labelled<Format>,
     /// Bytes from clients, frames included.
     pub bytes_in: Counter,
     /// Updates written to clients.
-    pub deliveries: Labelled<Codec>,
+    pub deliveries: Labelled<Format>,
     /// Bytes written to clients, frames included.
     pub bytes_out: Counter,
     /// Calls of `write` and its kin on client sockets.

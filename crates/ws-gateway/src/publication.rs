@@ -4,12 +4,13 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use odin_protocol::{
-    Epoch,
-    codec::{Codec, UpdateHead, encode_update},
+    Cursor, Epoch,
+    codec::{UpdateHead, encode_update},
     error::GapReason,
-    frame::{self, Opcode},
     message::ServerMessage,
 };
+
+use crate::format::Format;
 
 /// What became of a stored message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,8 +33,8 @@ pub(crate) struct Publication {
     pub(crate) prev: Option<u64>,
     pub(crate) ts_ms: i64,
     pub(crate) body: Body,
-    live: [OnceLock<Bytes>; Codec::ALL.len()],
-    snapshot: [OnceLock<Bytes>; Codec::ALL.len()],
+    live: [OnceLock<Bytes>; Format::ALL.len()],
+    snapshot: [OnceLock<Bytes>; Format::ALL.len()],
 }
 
 impl Publication {
@@ -71,14 +72,14 @@ impl Publication {
         )
     }
 
-    /// The complete WebSocket frame for live subscribers.
-    pub(crate) fn frame(&self, codec: Codec) -> &Bytes {
-        self.live[codec.index()].get_or_init(|| self.encode(codec, false))
+    /// The complete frame for live subscribers.
+    pub(crate) fn frame(&self, format: Format) -> &Bytes {
+        self.live[format.index()].get_or_init(|| self.encode(format, false))
     }
 
     /// The frame that opens a subscription: the last value, without `prev`.
-    pub(crate) fn snapshot_frame(&self, codec: Codec) -> Bytes {
-        self.snapshot[codec.index()].get_or_init(|| self.encode(codec, true)).clone()
+    pub(crate) fn snapshot_frame(&self, format: Format) -> Bytes {
+        self.snapshot[format.index()].get_or_init(|| self.encode(format, true)).clone()
     }
 
     /// Bytes this publication keeps alive, for the bounds of queues and rings.
@@ -88,10 +89,11 @@ impl Publication {
             Body::Void(_) => 0,
         };
         // Payload, its JSON frame, and the struct with its names.
-        2 * payload + self.channel.len() + 384
+        2 * payload + self.channel.len() + 448
     }
 
-    fn encode(&self, codec: Codec, snapshot: bool) -> Bytes {
+    fn encode(&self, format: Format, snapshot: bool) -> Bytes {
+        let codec = format.codec();
         let mut message = Vec::with_capacity(256);
         match &self.body {
             Body::Value(json) => {
@@ -108,15 +110,20 @@ impl Publication {
                 if encode_update(codec, &head, json, &mut message).is_err() {
                     // Validated on arrival, so this is a codec that cannot carry it: say so.
                     message.clear();
-                    self.encode_void(codec, GapReason::Invalid, &mut message);
+                    self.encode_void(format, GapReason::Invalid, &mut message);
                 }
             }
-            Body::Void(reason) => self.encode_void(codec, *reason, &mut message),
+            Body::Void(reason) => self.encode_void(format, *reason, &mut message),
         }
-        frame_of(codec, &message)
+        format.frame(&message)
     }
 
-    fn encode_void(&self, codec: Codec, reason: GapReason, out: &mut Vec<u8>) {
+    /// Its place in the stream.
+    pub(crate) fn cursor(&self) -> Cursor {
+        Cursor { epoch: self.epoch, seq: self.seq, ts_ms: self.ts_ms }
+    }
+
+    fn encode_void(&self, format: Format, reason: GapReason, out: &mut Vec<u8>) {
         ServerMessage::Gap {
             channel: self.channel.to_string(),
             key: self.key.as_deref().map(str::to_owned),
@@ -124,24 +131,6 @@ impl Publication {
             until: self.seq,
             reason,
         }
-        .encode(codec, out);
+        .encode(format.codec(), out);
     }
-}
-
-/// One frame around an encoded message.
-pub(crate) fn frame_of(codec: Codec, message: &[u8]) -> Bytes {
-    let mut frame = Vec::with_capacity(message.len() + 10);
-    frame::encode_frame(opcode(codec), message, &mut frame);
-    frame.into()
-}
-
-/// Appends `message` as one frame of `codec`.
-pub(crate) fn append_message(codec: Codec, message: &ServerMessage, out: &mut Vec<u8>) {
-    let mut body = Vec::with_capacity(128);
-    message.encode(codec, &mut body);
-    frame::encode_frame(opcode(codec), &body, out);
-}
-
-fn opcode(codec: Codec) -> Opcode {
-    if codec.is_text() { Opcode::Text } else { Opcode::Binary }
 }

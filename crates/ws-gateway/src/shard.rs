@@ -12,7 +12,7 @@ use std::{
 };
 
 use mio::{Events, Poll};
-use odin_protocol::{close::CloseCode, frame::encode_close};
+use odin_protocol::close::CloseCode;
 use slab::Slab;
 use tokio::{
     io::{Interest as TokioInterest, unix::AsyncFd},
@@ -31,6 +31,7 @@ use crate::{
     drain::Stage,
     guest::Shared,
     metrics::{CloseReason, Metrics, ShardMetrics},
+    question::Question,
     queue::{Batch, FeedId, Item, Receiver},
 };
 
@@ -49,7 +50,9 @@ mod opening;
 mod orders;
 mod overlap;
 mod pages;
+mod pipe;
 mod publishing;
+mod questions;
 mod rate;
 mod resume;
 mod ring;
@@ -67,7 +70,9 @@ use feed::Feeds;
 use freshness::Freshness;
 use mailbox::Mailbox;
 use pages::Pages;
+pub(crate) use pipe::first_frame;
 pub(crate) use publishing::Ticket;
+use questions::QUESTIONS;
 use signing_in::Verdict;
 use stream::Socket;
 
@@ -135,6 +140,8 @@ pub(crate) struct Shard {
     again: Vec<u32>,
     /// What became of tokens.
     verdicts: Mailbox<Verdict>,
+    /// Questions that may be answered now.
+    bell: Mailbox<u32>,
     scratch: Vec<u8>,
     ticks: u64,
     /// When the shard began: the origin of its real time, which goes on while the process is stopped.
@@ -159,8 +166,9 @@ impl Shard {
         let poll = AsyncFd::with_interest(Poll::new()?, TokioInterest::READABLE)?;
         let arrivals: Mailbox<Arrival> = Mailbox::default();
         let turnstile = Turnstile::default();
-        let (door, inside) = ((current.clone(), shared.clone()), (arrivals.clone(), turnstile.clone()));
-        let acceptor = Acceptor::spawn(listener, door, metrics.clone(), inside)?;
+        let (ask, questions) = mpsc::channel(QUESTIONS);
+        let door = (current.clone(), shared.clone(), ask);
+        let acceptor = Acceptor::spawn(listener, door, metrics.clone(), (arrivals.clone(), turnstile.clone()))?;
         let capacity = config.limits.connections.div_ceil(config.shards.get());
         let mut shard = Self {
             index: u32::try_from(index).expect("shards are counted in cores"),
@@ -188,6 +196,7 @@ impl Shard {
             unused: std::collections::VecDeque::new(),
             again: Vec::new(),
             verdicts: Mailbox::default(),
+            bell: Mailbox::default(),
             scratch: vec![0; READ_BYTES],
             ticks: 0,
             began: Instant::now(),
@@ -199,14 +208,14 @@ impl Shard {
             totals,
             metrics,
         };
-        shard.serve(&inbox, &arrivals, &turnstile, acceptor).await;
+        shard.serve(&inbox, (&arrivals, questions), &turnstile, acceptor).await;
         Ok(())
     }
 
     async fn serve(
         &mut self,
         inbox: &Receiver,
-        arrivals: &Mailbox<Arrival>,
+        (arrivals, mut questions): (&Mailbox<Arrival>, mpsc::Receiver<Question>),
         turnstile: &Turnstile,
         acceptor: Acceptor,
     ) {
@@ -215,6 +224,7 @@ impl Shard {
         clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let more = Notify::new();
         let verdicts = self.verdicts.clone();
+        let bell = self.bell.clone();
         let turn_interval = self.config.feeds.turn_interval;
         let mut fan_out_at = Instant::now();
         let mut is_waiting = false;
@@ -223,6 +233,7 @@ impl Shard {
             let mut events = false;
             let mut staged = false;
             let mut reloaded = false;
+            let mut question = None;
             // Every arm is cancel safe: each waits for a fact that stays true until the turn takes it.
             tokio::select! {
                 () = inbox.filled(), if !is_waiting => is_waiting = true,
@@ -234,6 +245,8 @@ impl Shard {
                 }
                 () = arrivals.filled() => {}
                 () = verdicts.filled() => {}
+                () = bell.filled() => {}
+                asked = questions.recv() => question = asked,
                 () = turnstile.wanted() => {}
                 changed = self.current.changed() => reloaded = changed.is_ok(),
                 _ = clock.tick() => tick = true,
@@ -265,6 +278,10 @@ impl Shard {
             for verdict in verdicts.take() {
                 self.on_verdict(verdict);
             }
+            let others = std::iter::from_fn(|| questions.try_recv().ok()).take(QUESTIONS);
+            for question in question.into_iter().chain(others).collect::<Vec<_>>() {
+                self.take_question(question);
+            }
             if tick {
                 self.tick();
             }
@@ -275,6 +292,7 @@ impl Shard {
                 drop(acceptor.take());
                 self.start_departures();
             }
+            self.answer_questions();
             self.metrics.turns.add(1);
             if !self.again.is_empty() {
                 more.notify_one();
@@ -478,7 +496,8 @@ impl Shard {
         self.scratch.resize(READ_BYTES, 0);
         if let Some(connection) = self.connections.get_mut(slot) {
             let mut goodbye = Vec::new();
-            encode_close(CloseCode::InternalError.code(), CloseCode::InternalError.reason(), &mut goodbye);
+            let (code, reason) = (CloseCode::InternalError.code(), CloseCode::InternalError.reason());
+            connection.format.append_close(code, reason, &mut goodbye);
             // If a frame is on its way already, the client sees garbage and then the end.
             let _ = connection.write(&goodbye, &mut 0);
             self.remove(slot, CloseReason::Internal);

@@ -98,6 +98,16 @@ pub struct Http {
     pub proxy_protocol: bool,
     /// Whether clients must come by TLS: to this gateway, or to a trusted proxy.
     pub require_tls: bool,
+    /// A folder with the files of a page.
+    pub files: Option<PathBuf>,
+    /// Requests of one connection each second.
+    pub requests_per_second: u32,
+    /// A connection without a request may stay for so long.
+    pub keep_alive: Duration,
+    /// No more is put into the answer to a request once it has so many bytes.
+    pub answer_bytes: usize,
+    /// How long anybody may keep the last value of a public channel.
+    pub latest_max_age: Duration,
 }
 
 /// Encryption of client connections.
@@ -194,6 +204,11 @@ impl Default for Http {
             trusted_proxies: Vec::new(),
             proxy_protocol: false,
             require_tls: false,
+            files: None,
+            requests_per_second: default::REQUESTS_PER_SECOND,
+            keep_alive: default::KEEP_ALIVE,
+            answer_bytes: default::ANSWER_BYTES,
+            latest_max_age: default::LATEST_MAX_AGE,
         }
     }
 }

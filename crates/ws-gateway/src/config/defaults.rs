@@ -191,3 +191,12 @@ pub const CLUSTER_SUBJECT: &str = "odingossip";
 pub const CLUSTER_INTERVAL: Duration = Duration::from_secs(1);
 /// Three of them: one may be lost.
 pub const CLUSTER_PEER_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// A page asks for its files, and then once in a while; a client that polls waits for each answer.
+pub const REQUESTS_PER_SECOND: u32 = 50;
+/// A little more than load balancers have (60 s), so that it is they who end a connection.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// What a browser takes in one piece without a pause.
+pub const ANSWER_BYTES: usize = MIB;
+/// A second is not noticed, and spares the gateway every further client of a cache.
+pub const LATEST_MAX_AGE: Duration = Duration::from_secs(1);

@@ -199,6 +199,11 @@ pub const OPTIONS: &[Opt] = &[
     opt("http.trusted_proxies", ANY, |d| Field::Items(&mut d.config.http.trusted_proxies), "networks of proxies whose X-Forwarded-For and -Proto are believed, such as 10.0.0.0/8"),
     opt("http.proxy_protocol", ANY, |d| Field::Switch(&mut d.config.http.proxy_protocol), "those proxies begin each connection with a PROXY header, version 1 or 2"),
     opt("http.require_tls", ANY, |d| Field::Switch(&mut d.config.http.require_tls), "refuse clients that did not come by TLS, to here or to a trusted proxy"),
+    opt("http.files", ANY, |d| Field::FileOrNone(&mut d.config.http.files), "folder with the files of a page, served to whoever asks"),
+    opt("http.requests_per_second", (1, 60_000), |d| Field::Count32(&mut d.config.http.requests_per_second), "requests of one connection each second; more are refused with 429"),
+    opt("http.keep_alive", (SECOND, HOUR), |d| Field::Time(&mut d.config.http.keep_alive), "how long a connection may stay without a request; longer than that of a proxy before it"),
+    opt("http.answer_bytes", (64 * KIB, 64 * MIB), |d| Field::Bytes(&mut d.config.http.answer_bytes), "bytes of an answer to a poll or a history beyond which the rest comes with the next one"),
+    opt("http.latest_max_age", (0, HOUR), |d| Field::Time(&mut d.config.http.latest_max_age), "how long anybody may keep the last value of a public channel, in whole seconds"),
 
     opt("tls.cert_file", ANY, |d| Field::FileOrNone(&mut d.config.tls.cert_file), "certificate chain, PEM; with it the gateway speaks TLS (wss)"),
     opt("tls.key_file", ANY, |d| Field::FileOrNone(&mut d.config.tls.key_file), "key of tls.cert_file, PEM"),

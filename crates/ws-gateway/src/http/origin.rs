@@ -3,7 +3,7 @@
 
 use std::{fmt, net::Ipv6Addr, str::FromStr};
 
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 
 use super::Refusal;
 use crate::config::Http;
@@ -168,6 +168,19 @@ fn parse_host(host: &str) -> Result<String, OriginError> {
     if is_name { Ok(host.to_owned()) } else { Err(OriginError::Host) }
 }
 
+/// Whether a browser says that its own page asks: it gives no origin then with a GET (Fetch Metadata, `Sec-Fetch-Site`).
+/// No page can make it say so.
+fn is_own_page(headers: &HeaderMap) -> bool {
+    headers.get("sec-fetch-site").is_some_and(|site| site == "same-origin")
+}
+
+/// Whether the page of this origin may read what it is answered.
+pub(super) fn may_ask(origin: &HeaderValue, http: &Http) -> bool {
+    let text = origin.to_str().ok().filter(|text| text.len() <= MAX_BYTES);
+    let origin = text.map(|text| Origin::parse(text).ok());
+    origin.is_some_and(|origin| http.origins.iter().any(|rule| rule.allows(origin.as_ref())))
+}
+
 /// The origin of a request, as it was sent, if the page may connect.
 ///
 /// # Errors
@@ -175,14 +188,14 @@ fn parse_host(host: &str) -> Result<String, OriginError> {
 pub(super) fn check(headers: &HeaderMap, http: &Http) -> Result<Option<Box<str>>, Refusal> {
     let mut values = headers.get_all(header::ORIGIN).iter();
     let Some(value) = values.next() else {
-        return if http.allow_missing_origin { Ok(None) } else { Err(Refusal::origin_missing()) };
+        return if http.allow_missing_origin || is_own_page(headers) {
+            Ok(None)
+        } else {
+            Err(Refusal::origin_missing())
+        };
     };
-    let text = value.to_str().ok().filter(|text| text.len() <= MAX_BYTES && values.next().is_none());
-    let text = text.ok_or_else(Refusal::origin)?;
-    // `null`, and what is none, is for no rule but `*`.
-    let origin = Origin::parse(text).ok();
-    if http.origins.iter().any(|rule| rule.allows(origin.as_ref())) {
-        Ok(Some(text.into()))
+    if values.next().is_none() && may_ask(value, http) {
+        Ok(value.to_str().ok().map(Into::into))
     } else {
         Err(Refusal::origin())
     }

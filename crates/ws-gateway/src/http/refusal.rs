@@ -1,10 +1,13 @@
 //! What a client is told that does not get a connection: a status, a code for programs, a text for people, and when to
 //! come back. Neither says anything of tokens, keys or other clients.
 
+use std::borrow::Cow;
+
 use axum::{
     http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use odin_protocol::{error::ErrorCode, message::ErrorMessage};
 use serde::Serialize;
 
 use crate::{addresses::AddressLimitReached, auth::AuthError, cluster::UserLimitReached, metrics::HandshakeRefusal};
@@ -33,31 +36,32 @@ pub(crate) struct Refusal {
     /// What it is counted as.
     pub(crate) reason: HandshakeRefusal,
     status: StatusCode,
-    code: &'static str,
-    message: &'static str,
-    limit: Option<u32>,
+    code: Cow<'static, str>,
+    message: Cow<'static, str>,
+    limit: Option<u64>,
     retry_after_s: Option<u64>,
 }
 
 /// The body: `{"error":{…}}`.
 #[derive(Debug, Serialize)]
-struct Body {
-    error: BodyError,
+struct Body<'a> {
+    error: BodyError<'a>,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct BodyError {
-    code: &'static str,
-    message: &'static str,
+struct BodyError<'a> {
+    code: &'a str,
+    message: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    limit: Option<u32>,
+    limit: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after_ms: Option<u64>,
 }
 
 impl Refusal {
     const fn new(reason: HandshakeRefusal, status: StatusCode, code: &'static str, message: &'static str) -> Self {
+        let (code, message) = (Cow::Borrowed(code), Cow::Borrowed(message));
         Self { reason, status, code, message, limit: None, retry_after_s: None }
     }
 
@@ -80,6 +84,55 @@ impl Refusal {
     pub(crate) const fn method_not_allowed() -> Self {
         let (status, message) = (StatusCode::METHOD_NOT_ALLOWED, "the handshake is a GET");
         Self::new(HandshakeRefusal::BadRequest, status, "method_not_allowed", message)
+    }
+
+    /// 405, of a request that is no handshake.
+    pub(crate) const fn other_method() -> Self {
+        let (status, message) = (StatusCode::METHOD_NOT_ALLOWED, "the path has other methods");
+        // The router knows which ones, and says so.
+        Self::new(HandshakeRefusal::NotFound, status, "method_not_allowed", message)
+    }
+
+    /// 413
+    pub(crate) const fn too_large() -> Self {
+        let (status, message) = (StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than a message may be");
+        Self::new(HandshakeRefusal::BadRequest, status, "message_too_big", message)
+    }
+
+    /// 408
+    pub(crate) const fn too_slow() -> Self {
+        let (status, message) = (StatusCode::REQUEST_TIMEOUT, "the body did not come in time");
+        Self::new(HandshakeRefusal::Timeout, status, "request_timeout", message)
+    }
+
+    /// 404: there is a channel, and nothing in it.
+    pub(crate) const fn no_value() -> Self {
+        let message = "nothing was published to this channel yet";
+        Self::new(HandshakeRefusal::NotFound, StatusCode::NOT_FOUND, "no_value", message)
+    }
+
+    /// 410: the cursor is of no use, for one of the reasons of a resume.
+    pub(crate) fn gone(reason: &str) -> Self {
+        let message = "the cursor is of no use; ask without one";
+        let refusal = Self::new(HandshakeRefusal::BadRequest, StatusCode::GONE, "", message);
+        Self { code: Cow::Owned(reason.to_owned()), ..refusal }
+    }
+
+    /// What the protocol answers, as HTTP says it.
+    pub(crate) fn of(code: ErrorCode, message: &str) -> Self {
+        Self::of_error(&ErrorMessage::new(None, code, message))
+    }
+
+    /// The same with everything the protocol says.
+    pub(crate) fn of_error(error: &ErrorMessage) -> Self {
+        let (status, reason) = status_of(error.code);
+        let refusal = Self::new(reason, status, error.code.as_str(), "");
+        let retry_s = error.retry_after_ms.map(|ms| ms.div_ceil(1000));
+        let refusal = match retry_s {
+            None if error.code.retry() => refusal.retry(Retry::Soon),
+            retry_after_s => Self { retry_after_s, ..refusal },
+        };
+        Self { message: Cow::Owned(error.message.clone()), limit: error.limit, ..refusal }
     }
 
     /// 426, with what is missing.
@@ -158,8 +211,8 @@ impl Refusal {
 
     fn body(&self) -> Vec<u8> {
         let error = BodyError {
-            code: self.code,
-            message: self.message,
+            code: &self.code,
+            message: &self.message,
             limit: self.limit,
             retry_after_ms: self.retry_after_s.map(|seconds| seconds * 1000),
         };
@@ -178,7 +231,9 @@ impl Refusal {
         }
         match self.status {
             // RFC 9110 §15.5.6
-            StatusCode::METHOD_NOT_ALLOWED => headers.push((header::ALLOW, HeaderValue::from_static("GET"))),
+            StatusCode::METHOD_NOT_ALLOWED if self.reason == HandshakeRefusal::BadRequest => {
+                headers.push((header::ALLOW, HeaderValue::from_static("GET")));
+            }
             // RFC 6455 §4.4, RFC 9110 §15.5.22
             StatusCode::UPGRADE_REQUIRED => headers.extend([
                 (header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")),
@@ -209,7 +264,7 @@ impl From<AddressLimitReached> for Refusal {
             }
         };
         let refusal = Self::new(HandshakeRefusal::Address, StatusCode::TOO_MANY_REQUESTS, code, message);
-        Self { limit: Some(limit), ..refusal }.retry(retry)
+        Self { limit: Some(limit.into()), ..refusal }.retry(retry)
     }
 }
 
@@ -218,7 +273,7 @@ impl From<UserLimitReached> for Refusal {
         let message = "the user has as many connections as allowed";
         let status = StatusCode::TOO_MANY_REQUESTS;
         let refusal = Self::new(HandshakeRefusal::UserLimit, status, "too_many_connections", message);
-        Self { limit: Some(reached.limit), ..refusal }.retry(Retry::Later)
+        Self { limit: Some(reached.limit.into()), ..refusal }.retry(Retry::Later)
     }
 }
 
@@ -245,6 +300,39 @@ impl IntoResponse for Refusal {
         }
         response
     }
+}
+
+/// `docs/http.md`, Errors.
+fn status_of(code: ErrorCode) -> (StatusCode, HandshakeRefusal) {
+    match code {
+        ErrorCode::AuthRequired | ErrorCode::AuthFailed => (StatusCode::UNAUTHORIZED, HandshakeRefusal::Unauthorized),
+        ErrorCode::Forbidden => (StatusCode::FORBIDDEN, HandshakeRefusal::BadRequest),
+        ErrorCode::UnknownChannel => (StatusCode::NOT_FOUND, HandshakeRefusal::NotFound),
+        ErrorCode::MessageTooBig => (StatusCode::PAYLOAD_TOO_LARGE, HandshakeRefusal::BadRequest),
+        ErrorCode::InvalidPayload => (StatusCode::UNPROCESSABLE_ENTITY, HandshakeRefusal::BadRequest),
+        ErrorCode::RateLimited => (StatusCode::TOO_MANY_REQUESTS, HandshakeRefusal::Rate),
+        ErrorCode::TooManyConnections => (StatusCode::TOO_MANY_REQUESTS, HandshakeRefusal::UserLimit),
+        ErrorCode::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, HandshakeRefusal::Capacity),
+        ErrorCode::AuthUnavailable => (StatusCode::SERVICE_UNAVAILABLE, HandshakeRefusal::AuthUnavailable),
+        ErrorCode::Internal => (StatusCode::INTERNAL_SERVER_ERROR, HandshakeRefusal::Internal),
+        _ => (StatusCode::BAD_REQUEST, HandshakeRefusal::BadRequest),
+    }
+}
+
+/// The head of a response as HTTP/1.1 has it, for a body without an end.
+pub(super) fn head_of(response: &Response) -> Vec<u8> {
+    let mut head = Vec::with_capacity(512);
+    let reason = response.status().canonical_reason().unwrap_or_default();
+    head.extend_from_slice(format!("HTTP/1.1 {} {reason}\r\n", response.status().as_u16()).as_bytes());
+    // The router says that nothing follows, which is not so.
+    for (name, value) in response.headers().iter().filter(|(name, _)| *name != header::CONTENT_LENGTH) {
+        head.extend_from_slice(name.as_str().as_bytes());
+        head.extend_from_slice(b": ");
+        head.extend_from_slice(value.as_bytes());
+        head.extend_from_slice(b"\r\n");
+    }
+    head.extend_from_slice(b"\r\n");
+    head
 }
 
 #[cfg(test)]

@@ -2,10 +2,10 @@
 
 use std::marker::PhantomData;
 
-use odin_protocol::codec::Codec;
 use odin_protocol::error::{ErrorCode, ResumeFailure};
 
 use super::Counter;
+use crate::format::Format;
 
 /// A closed set of label values.
 pub trait Label: Copy + 'static {
@@ -240,18 +240,19 @@ impl From<Option<ResumeFailure>> for ResumeResult {
     }
 }
 
-impl Label for Codec {
-    const NAME: &'static str = "codec";
-    const ALL: &'static [Codec] = &Codec::ALL;
+impl Label for Format {
+    const NAME: &'static str = "format";
+    const ALL: &'static [Format] = &Format::ALL;
 
     fn index(self) -> usize {
-        Codec::index(self)
+        Format::index(self)
     }
 
     fn as_str(self) -> &'static str {
         match self {
-            Codec::Json => "json",
-            Codec::MsgPack => "msgpack",
+            Format::Json => "json",
+            Format::MsgPack => "msgpack",
+            Format::Events => "events",
         }
     }
 }

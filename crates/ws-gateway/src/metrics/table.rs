@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use odin_protocol::{codec::Codec, error::ErrorCode};
+use odin_protocol::error::ErrorCode;
 
 use super::{
     AuthResult, BusMetrics, CloseReason, ControlMetrics, HandshakeRefusal, Label, Metrics, Outcome, ResumeResult,
@@ -10,7 +10,7 @@ use super::{
 };
 use MetricKind::{Counter, Gauge};
 
-use crate::memory::resident_bytes;
+use crate::{format::Format, memory::resident_bytes};
 
 /// Whether a number only grows.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -114,11 +114,14 @@ pub const METRICS: &[Metric] = &[
     metric("odin_gateway_handshakes_ok_total", Counter, "", Read::Shard(|m| m.handshakes_ok.get()), "Handshakes that became a connection"),
     metric("odin_gateway_handshakes_refused_total", Counter, "", by::<HandshakeRefusal>(|m, i| m.handshakes_refused.of(HandshakeRefusal::ALL[i]).get()), "Handshakes that did not become a connection"),
     metric("odin_gateway_handshakes_pending", Gauge, "", Read::Shard(|m| m.handshakes_pending.get()), "Handshakes in progress"),
+    metric("odin_gateway_http_connections", Gauge, "", Read::Shard(|m| m.http_connections.get()), "TCP connections of clients that send HTTP requests"),
+    metric("odin_gateway_http_questions_total", Counter, "", Read::Shard(|m| m.questions.get()), "Polls, last values, histories and publications by HTTP"),
+    metric("odin_gateway_http_questions_waiting", Gauge, "", Read::Shard(|m| m.questions_waiting.get()), "Those of them that are not answered yet"),
     metric("odin_gateway_subscriptions", Gauge, "", Read::Shard(|m| m.subscriptions.get()), "Subscriptions of all connections"),
     metric("odin_gateway_shard_feeds", Gauge, "", Read::Shard(|m| m.feeds.get()), "Feeds with at least one subscriber, counted on each shard"),
-    metric("odin_gateway_messages_received_total", Counter, "", by::<Codec>(|m, i| m.messages_in.of(Codec::ALL[i]).get()), "Messages from clients"),
+    metric("odin_gateway_messages_received_total", Counter, "", by::<Format>(|m, i| m.messages_in.of(Format::ALL[i]).get()), "Messages from clients"),
     metric("odin_gateway_received_bytes_total", Counter, "bytes", Read::Shard(|m| m.bytes_in.get()), "Bytes from clients, frames included"),
-    metric("odin_gateway_deliveries_total", Counter, "", by::<Codec>(|m, i| m.deliveries.of(Codec::ALL[i]).get()), "Updates written to clients"),
+    metric("odin_gateway_deliveries_total", Counter, "", by::<Format>(|m, i| m.deliveries.of(Format::ALL[i]).get()), "Updates written to clients"),
     metric("odin_gateway_sent_bytes_total", Counter, "bytes", Read::Shard(|m| m.bytes_out.get()), "Bytes written to clients, frames included"),
     metric("odin_gateway_writes_total", Counter, "", Read::Shard(|m| m.writes.get()), "Calls of write and its kin on client sockets"),
     metric("odin_gateway_writes_blocked_total", Counter, "", Read::Shard(|m| m.writes_blocked.get()), "The same that took less than was offered: the client is slower than its data"),

@@ -9,7 +9,7 @@ fn busy() -> Arc<Metrics> {
     for shard in &metrics.shards {
         shard.connections.set(3);
         shard.connections_closed.of(CloseReason::Drain).add(2);
-        shard.deliveries.of(Codec::MsgPack).add(7);
+        shard.deliveries.of(Format::MsgPack).add(7);
         shard.bytes_out.add(100);
     }
     metrics.bus.connected.set(1);
@@ -25,7 +25,7 @@ fn sums_over_shards() {
         "odin_gateway_connections 6",
         r#"odin_gateway_connections_closed_total{reason="drain"} 4"#,
         r#"odin_gateway_connections_closed_total{reason="normal"} 0"#,
-        r#"odin_gateway_deliveries_total{codec="msgpack"} 14"#,
+        r#"odin_gateway_deliveries_total{format="msgpack"} 14"#,
         "odin_gateway_sent_bytes_total 200",
         "odin_gateway_nats_connected 1",
         "# TYPE odin_gateway_sent_bytes counter",
@@ -76,6 +76,9 @@ fn raise_all(metrics: &Metrics) -> u64 {
         handshakes_ok,
         handshakes_refused,
         handshakes_pending,
+        http_connections,
+        questions,
+        questions_waiting,
         subscriptions,
         feeds,
         messages_in,
@@ -107,6 +110,9 @@ fn raise_all(metrics: &Metrics) -> u64 {
     handshakes_ok.add(next());
     raise_each(handshakes_refused, &mut next);
     handshakes_pending.set(next());
+    http_connections.set(next());
+    questions.add(next());
+    questions_waiting.set(next());
     subscriptions.set(next());
     feeds.set(next());
     raise_each(messages_in, &mut next);
@@ -266,7 +272,7 @@ fn labels_know_their_place() {
     check::<CloseReason>();
     check::<HandshakeRefusal>();
     check::<ResumeResult>();
-    check::<Codec>();
+    check::<Format>();
 }
 
 #[test]

@@ -16,10 +16,10 @@ use std::{
     time::Duration,
 };
 
-use odin_protocol::codec::Codec;
+use odin_protocol::message::ClientMessage;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::watch,
+    sync::{mpsc, watch},
     task::{JoinHandle, spawn_local},
 };
 
@@ -28,9 +28,11 @@ use crate::{
     addresses::Seat,
     config::Config,
     current::Current,
+    format::Format,
     guest::{Guest, Shared},
     http::{self, Refusal},
     metrics::{HandshakeRefusal, ShardMetrics},
+    question::Question,
 };
 
 mod handshake;
@@ -38,6 +40,7 @@ mod head;
 mod line;
 mod pending;
 mod proxy;
+mod requests;
 mod seldom;
 mod shed;
 mod turnstile;
@@ -46,6 +49,7 @@ use super::mailbox::Mailbox;
 use handshake::{Visitor, shake_hands};
 use line::{Asked, Line};
 use pending::Pending;
+use requests::Requests;
 use seldom::Seldom;
 use shed::Shed;
 pub(super) use turnstile::Turnstile;
@@ -57,19 +61,28 @@ const PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(super) struct Arrival {
     pub(super) socket: Socket,
-    pub(super) codec: Codec,
+    pub(super) format: Format,
+    /// What is written first: the head of an HTTP response, or nothing.
+    pub(super) head: Vec<u8>,
+    /// What the client has asked for with its request.
+    pub(super) message: Option<Box<ClientMessage>>,
     /// Bytes the client sent right behind its request.
     pub(super) early: Vec<u8>,
     pub(super) guest: Box<Guest>,
 }
 
-/// The accept loop. Dropped, it stops accepting; handshakes that have begun go on.
+/// The accept loop. Dropped, it stops accepting; handshakes and requests that have begun go on, and are the last of their
+/// connections.
 #[derive(Debug)]
-pub(super) struct Acceptor(JoinHandle<()>);
+pub(super) struct Acceptor {
+    task: JoinHandle<()>,
+    is_leaving: Rc<Cell<bool>>,
+}
 
 impl Drop for Acceptor {
     fn drop(&mut self) {
-        self.0.abort();
+        self.task.abort();
+        self.is_leaving.set(true);
     }
 }
 
@@ -80,16 +93,19 @@ impl Acceptor {
     /// The listener cannot be watched.
     pub(super) fn spawn(
         listener: std::net::TcpListener,
-        (current, shared): (watch::Receiver<Arc<Current>>, Arc<Shared>),
+        (current, shared, questions): (watch::Receiver<Arc<Current>>, Arc<Shared>, mpsc::Sender<Question>),
         metrics: Arc<ShardMetrics>,
         (arrivals, turnstile): (Mailbox<Arrival>, Turnstile),
     ) -> std::io::Result<Self> {
         let listener = TcpListener::from_std(listener)?;
         let router = http::router(&current.borrow().config);
+        let is_leaving: Rc<Cell<bool>> = Rc::default();
         let handshakes = Rc::new(Handshakes {
             current,
             shared,
             metrics,
+            questions,
+            is_leaving: is_leaving.clone(),
             arrivals,
             turnstile,
             router,
@@ -99,7 +115,7 @@ impl Acceptor {
             cannot_accept: Seldom::default(),
             tls_failed: Seldom::default(),
         });
-        Ok(Self(spawn_local(accept(listener, handshakes))))
+        Ok(Self { task: spawn_local(accept(listener, handshakes)), is_leaving })
     }
 }
 
@@ -109,6 +125,9 @@ struct Handshakes {
     current: watch::Receiver<Arc<Current>>,
     shared: Arc<Shared>,
     metrics: Arc<ShardMetrics>,
+    questions: mpsc::Sender<Question>,
+    /// No connection is to be used again.
+    is_leaving: Rc<Cell<bool>>,
     arrivals: Mailbox<Arrival>,
     turnstile: Turnstile,
     router: axum::Router,

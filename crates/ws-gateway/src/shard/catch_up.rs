@@ -13,7 +13,7 @@ use super::{
     debt::{Debt, Debtor, Owed, Want},
     subscription::Cursor,
 };
-use crate::{bus::Command, metrics::CloseReason, page::Page, publication::append_message, queue::FeedId};
+use crate::{bus::Command, metrics::CloseReason, page::Page, queue::FeedId};
 
 /// Writes to one connection before others have their turn.
 const WRITES: usize = 16;
@@ -44,7 +44,8 @@ impl Shard {
                         feed: self.feeds.at(connection.subscriptions[index].feed),
                         pages: &self.pages,
                         floors: &outbox.floors,
-                        codec: connection.codec,
+                        format: connection.format,
+                        has_ids: connection.has_own_ids(),
                         subscription: index,
                     };
                     let reached = debtor.owe(outbox.cursors[index], &mut debt);
@@ -70,7 +71,7 @@ impl Shard {
                 }
                 if wants.is_empty() && std::mem::take(&mut outbox.owes_live) && connection.closing.is_none() {
                     let live = ServerMessage::Live { channel: None };
-                    append_message(connection.codec, &live, &mut outbox.answers);
+                    connection.format.append(&live, &mut outbox.answers);
                     connection.outbox = Some(outbox);
                     continue;
                 }
@@ -117,7 +118,7 @@ impl Shard {
 
     /// Moves answers and cursors past the `taken` bytes.
     fn settle(&mut self, slot: usize, outbox: &mut Outbox, owed: Vec<Owed>, mut taken: usize) {
-        let codec = self.connections[slot].codec;
+        let format = self.connections[slot].format;
         let from_rest = taken.min(outbox.rest.len());
         outbox.rest = outbox.rest.slice(from_rest..);
         taken -= from_rest;
@@ -143,7 +144,7 @@ impl Shard {
             if owed.is_gap {
                 self.metrics.gaps_announced.add(1);
             } else {
-                self.metrics.deliveries.of(codec).add(1);
+                self.metrics.deliveries.of(format).add(1);
             }
         }
     }
@@ -162,9 +163,11 @@ impl Shard {
             // Everything there is has been sent or held back; what is to come may be held back too.
             outbox.is_waiting = true;
             self.connections[slot].outbox = Some(outbox);
+            self.ring(slot);
             return;
         }
         drop(outbox);
+        self.ring(slot);
         self.metrics.behind.sub(1);
         let connection = &mut self.connections[slot];
         match connection.closing {

@@ -3,14 +3,14 @@
 use std::io::{self, IoSlice};
 
 use bytes::Bytes;
-use odin_protocol::{codec::Codec, frame::Decoder};
+use odin_protocol::frame::Decoder;
 
 use super::{
     rate::Used,
     stream::Stream,
     subscription::{Cursor, Floor, Subscription},
 };
-use crate::{guest::Guest, metrics::CloseReason};
+use crate::{format::Format, guest::Guest, metrics::CloseReason};
 
 /// No entry in this turn's list.
 pub(crate) const UNTOUCHED: u32 = u32::MAX;
@@ -85,7 +85,7 @@ pub(crate) struct Connection {
     /// The client knows that its token ends.
     pub(crate) was_warned: bool,
     pub(crate) strikes: u16,
-    pub(crate) codec: Codec,
+    pub(crate) format: Format,
     pub(crate) guest: Box<Guest>,
 }
 
@@ -159,8 +159,19 @@ impl Connection {
         }
     }
 
+    /// Whether the position of its one channel is the position of all it gets, where frames can have one.
+    pub(crate) fn has_own_ids(&self) -> bool {
+        self.format == Format::Events && self.subscriptions.len() == 1
+    }
+
     pub(crate) fn find(&self, feed: u32) -> Option<usize> {
         self.subscriptions.iter().position(|s| s.feed == feed)
+    }
+
+    /// Whether it has been sent everything there is.
+    pub(crate) fn is_at_head(&self) -> bool {
+        let is_done = |outbox: &Outbox| outbox.is_waiting && outbox.cursors.iter().all(|cursor| cursor.past.is_none());
+        self.outbox.as_deref().is_none_or(is_done)
     }
 
     /// Whether a frame can be written past the outbox.

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use bytes::Bytes;
-use odin_protocol::{codec::Codec, error::GapReason, message::ServerMessage};
+use odin_protocol::{error::GapReason, message::ServerMessage};
 
 use super::{
     feed::Feed,
@@ -12,8 +12,9 @@ use super::{
     subscription::{Cursor, Floor},
 };
 use crate::{
+    format::{Format, append_id},
     page::Page,
-    publication::{Publication, frame_of},
+    publication::Publication,
     queue::FeedId,
 };
 
@@ -58,7 +59,9 @@ pub(super) struct Debtor<'a> {
     pub(super) feed: &'a Feed,
     pub(super) pages: &'a Pages,
     pub(super) floors: &'a [Floor],
-    pub(super) codec: Codec,
+    pub(super) format: Format,
+    /// Each update is followed by the position it is.
+    pub(super) has_ids: bool,
     pub(super) subscription: usize,
 }
 
@@ -86,10 +89,21 @@ impl Debtor<'_> {
         let after = after.min(until.saturating_sub(1));
         let channel = self.feed.topic.channel.to_string();
         let mut message = Vec::with_capacity(128);
-        ServerMessage::Gap { channel, key: None, after, until, reason }.encode(self.codec, &mut message);
-        self.push(debt, frame_of(self.codec, &message), cursor);
+        ServerMessage::Gap { channel, key: None, after, until, reason }.encode(self.format.codec(), &mut message);
+        self.push(debt, self.format.frame(&message), cursor);
         if let Some(gap) = debt.owed.last_mut() {
             gap.is_gap = true;
+        }
+    }
+
+    fn with_id(&self, publication: &Publication, frame: Bytes) -> Bytes {
+        match self.feed.id_of(publication).filter(|_| self.has_ids) {
+            None => frame,
+            Some(cursor) => {
+                let mut bytes = frame.to_vec();
+                append_id(cursor, &mut bytes);
+                bytes.into()
+            }
         }
     }
 
@@ -113,12 +127,12 @@ impl Debtor<'_> {
             let value = Some(&last.publication).filter(|value| !self.is_held_back(cursor, value));
             let frame = match (value, void) {
                 (None, None) => continue,
-                (None, Some(void)) => void.frame(self.codec).clone(),
-                (Some(value), None) if is_snapshot => value.snapshot_frame(self.codec),
-                (Some(value), None) => value.frame(self.codec).clone(),
+                (None, Some(void)) => void.frame(self.format).clone(),
+                (Some(value), None) if is_snapshot => self.with_id(value, value.snapshot_frame(self.format)),
+                (Some(value), None) => self.with_id(value, value.frame(self.format).clone()),
                 // In one piece: the cursor cannot stand between them.
                 (Some(value), Some(void)) => {
-                    [value.snapshot_frame(self.codec), void.frame(self.codec).clone()].concat().into()
+                    [value.snapshot_frame(self.format), void.frame(self.format).clone()].concat().into()
                 }
             };
             let before = cursor.position.max(cursor.snapshot_until);
@@ -210,7 +224,7 @@ impl Debtor<'_> {
             let was_delivered = seq <= self.feed.delivered(&publication.subject) && !later.contains(&seq);
             let is_new = seq > cursor.seq || late.contains(&seq);
             if was_delivered && is_new && !self.is_held_back(cursor, publication) {
-                self.push(debt, publication.frame(self.codec).clone(), cursor);
+                self.push(debt, self.with_id(publication, publication.frame(self.format).clone()), cursor);
             }
         }
         past.after = past.after.max(page.until.min(past.until));
@@ -230,7 +244,7 @@ impl Debtor<'_> {
             cursor.position += 1;
             cursor.seq = cursor.seq.max(publication.seq);
             if !self.is_held_back(cursor, publication) {
-                self.push(debt, publication.frame(self.codec).clone(), cursor);
+                self.push(debt, self.with_id(publication, publication.frame(self.format).clone()), cursor);
             }
         }
         true

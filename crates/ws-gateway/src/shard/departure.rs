@@ -8,7 +8,7 @@ use odin_protocol::{
 use rand::seq::SliceRandom;
 
 use super::{Shard, TICK, TICKS_PER_S};
-use crate::{metrics::CloseReason, publication::append_message};
+use crate::metrics::CloseReason;
 
 /// How long after the window the last may take to leave before the shard ends without them.
 const PATIENCE_S: u64 = 5;
@@ -55,9 +55,9 @@ impl Shard {
                 expires_in_ms: None,
                 message: None,
             };
-            let codec = self.connections[slot as usize].codec;
+            let format = self.connections[slot as usize].format;
             if self.connections[slot as usize].closing.is_none() {
-                append_message(codec, &notice, &mut self.outbox(slot as usize).answers);
+                format.append(&notice, &mut self.outbox(slot as usize).answers);
                 self.catch_up(slot as usize);
             }
         }

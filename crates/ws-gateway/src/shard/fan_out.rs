@@ -2,13 +2,16 @@
 
 use std::io::IoSlice;
 
-use odin_protocol::codec::Codec;
+use bytes::Bytes;
 
 use super::{
     Shard,
     connection::{Outbox, UNTOUCHED, Written},
 };
-use crate::metrics::CloseReason;
+use crate::{
+    format::{Format, append_id},
+    metrics::CloseReason,
+};
 
 /// Most pieces offered to a socket in one call.
 const PIECES: usize = 64;
@@ -29,8 +32,10 @@ struct Link {
 pub(crate) struct FanOut {
     /// Slots of the feeds that published in this turn.
     pub(crate) touched: Vec<u32>,
-    /// For each touched feed and codec, where its frames lie in `bytes`.
-    spans: Vec<[(usize, usize); Codec::ALL.len()]>,
+    /// For each touched feed and format, where its frames lie in `bytes`.
+    spans: Vec<[(usize, usize); Format::ALL.len()]>,
+    /// For each touched feed, where its events end with their position: for streams that have no other feed.
+    id_ends: Vec<usize>,
     bytes: Vec<u8>,
     links: Vec<Link>,
     /// Connections with something to write.
@@ -47,7 +52,7 @@ impl Shard {
         self.gather(&mut turn);
         self.mark(&mut turn);
         let mut order = Vec::with_capacity(8);
-        let (mut writes, mut deliveries, mut bytes) = (0, [0u64; Codec::ALL.len()], 0u64);
+        let (mut writes, mut deliveries, mut bytes) = (0, [0u64; Format::ALL.len()], 0u64);
         for &slot in &turn.dirty {
             order.clear();
             let connection = &mut self.connections[slot as usize];
@@ -58,10 +63,11 @@ impl Shard {
                 at = link.next;
             }
             order.reverse();
-            let codec = connection.codec.index();
+            let format = connection.format.index();
+            let has_id = connection.has_own_ids();
             let span = |touched: u32| {
-                let (start, end) = turn.spans[touched as usize][codec];
-                &turn.bytes[start..end]
+                let (start, end) = turn.spans[touched as usize][format];
+                &turn.bytes[start..if has_id { turn.id_ends[touched as usize] } else { end }]
             };
             let mut written = Written::All;
             let mut taken = 0;
@@ -93,11 +99,11 @@ impl Shard {
                 Written::All => {
                     for touched in &order {
                         let feed = self.feeds.at(turn.touched[*touched as usize]);
-                        deliveries[codec] += feed.turn.len() as u64;
+                        deliveries[format] += feed.turn.len() as u64;
                     }
                 }
                 Written::Part(_) => {
-                    deliveries[codec] += self.fall_behind(slot, &order, &turn, taken);
+                    deliveries[format] += self.fall_behind(slot, &order, &turn, taken);
                 }
                 Written::Gone => self.remove(slot as usize, CloseReason::PeerGone),
             }
@@ -107,11 +113,12 @@ impl Shard {
         }
         self.metrics.writes.add(writes);
         self.metrics.bytes_out.add(bytes);
-        for codec in Codec::ALL {
-            self.metrics.deliveries.of(codec).add(deliveries[codec.index()]);
+        for format in Format::ALL {
+            self.metrics.deliveries.of(format).add(deliveries[format.index()]);
         }
         turn.touched.clear();
         turn.spans.clear();
+        turn.id_ends.clear();
         turn.links.clear();
         turn.dirty.clear();
         turn.bytes.clear();
@@ -123,17 +130,23 @@ impl Shard {
     fn gather(&mut self, turn: &mut FanOut) {
         for &slot in &turn.touched {
             let feed = self.feeds.at(slot);
-            let mut spans = [(0, 0); Codec::ALL.len()];
-            for codec in Codec::ALL {
+            let mut spans = [(0, 0); Format::ALL.len()];
+            for format in Format::ALL {
                 let start = turn.bytes.len();
-                if !feed.subscribers[codec.index()].is_empty() {
+                if !feed.subscribers[format.index()].is_empty() {
                     for publication in &feed.turn {
-                        turn.bytes.extend_from_slice(publication.frame(codec));
+                        turn.bytes.extend_from_slice(publication.frame(format));
                     }
                 }
-                spans[codec.index()] = (start, turn.bytes.len());
+                spans[format.index()] = (start, turn.bytes.len());
             }
             turn.spans.push(spans);
+            if let Some(cursor) = feed.turn.last().and_then(|last| feed.id_of(last))
+                && !feed.subscribers[Format::Events.index()].is_empty()
+            {
+                append_id(cursor, &mut turn.bytes);
+            }
+            turn.id_ends.push(turn.bytes.len());
         }
     }
 
@@ -167,7 +180,7 @@ impl Shard {
         let now_s = self.now_s();
         let cursors = self.cursors_at_head(slot as usize);
         let connection = &mut self.connections[slot as usize];
-        let codec = connection.codec;
+        let format = connection.format;
         let mut outbox = Box::new(Outbox { progress_s: now_s, ..Outbox::default() });
         outbox.cursors = cursors;
         let mut delivered = 0;
@@ -182,7 +195,7 @@ impl Shard {
                 if taken == 0 {
                     break;
                 }
-                let frame = publication.frame(codec);
+                let frame = publication.frame(format);
                 if taken < frame.len() {
                     outbox.rest = frame.slice(taken..);
                 }
@@ -190,6 +203,11 @@ impl Shard {
                 cursor.position += 1;
                 cursor.seq = cursor.seq.max(publication.seq);
                 delivered += 1;
+            }
+            if taken > 0 && outbox.rest.is_empty() && connection.has_own_ids() {
+                // All frames went, and a part of the position behind them.
+                let (end, id_end) = (turn.spans[touched as usize][format.index()].1, turn.id_ends[touched as usize]);
+                outbox.rest = Bytes::copy_from_slice(&turn.bytes[end + taken..id_end]);
             }
         }
         connection.outbox = Some(outbox);

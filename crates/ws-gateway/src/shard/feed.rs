@@ -7,8 +7,7 @@ use std::{
 };
 
 use odin_protocol::{
-    Epoch,
-    codec::Codec,
+    Cursor, Epoch,
     error::ResumeFailure,
     message::{Mode, RequestId},
 };
@@ -16,6 +15,7 @@ use slab::Slab;
 
 use super::ring::Ring;
 use crate::{
+    format::Format,
     publication::{Body, Publication},
     queue::FeedId,
     rules::Topic,
@@ -63,7 +63,7 @@ pub(crate) struct Feed {
     pub(crate) topic: Arc<Topic>,
     /// None until the bus has opened the feed.
     pub(crate) epoch: Option<Epoch>,
-    pub(crate) subscribers: [Vec<u32>; Codec::ALL.len()],
+    pub(crate) subscribers: [Vec<u32>; Format::ALL.len()],
     pub(crate) waiting: Vec<Waiting>,
     /// Subscriptions that get everything by a pattern, and need this feed when the pattern goes.
     pub(crate) covered: u32,
@@ -192,6 +192,12 @@ impl Feed {
     /// Whether all publications have one subject, so that they come in the order of the stream.
     pub(crate) fn is_one_chain(&self) -> bool {
         !self.topic.subject.contains('*')
+    }
+
+    /// The position of the feed behind a publication, if it can be told from that.
+    pub(crate) fn id_of(&self, publication: &Publication) -> Option<Cursor> {
+        let has_value = matches!(publication.body, Body::Value(_));
+        (self.is_one_chain() && has_value).then(|| publication.cursor())
     }
 
     /// Sequences that came at positions in (`after`, `until`] although higher ones had come before them.

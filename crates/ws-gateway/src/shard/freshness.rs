@@ -3,10 +3,10 @@
 use std::{collections::VecDeque, time::Duration};
 
 use bytes::Bytes;
-use odin_protocol::{Cursor, Epoch, codec::Codec, error::StaleReason, message::ServerMessage};
+use odin_protocol::{Cursor, Epoch, error::StaleReason, message::ServerMessage};
 
 use super::{Shard, TICKS_PER_S, connection::Outbox, subscription::WAITING};
-use crate::publication::append_message;
+use crate::format::Format;
 
 /// Ticks remembered: quiet feeds are verified up to positions of half a minute ago.
 const TICKS: usize = 64;
@@ -20,7 +20,7 @@ pub(crate) struct Freshness {
     /// Why what comes may be old, and up to when it is complete.
     stale: Option<(StaleReason, Option<i64>)>,
     /// The last checkpoint, encoded.
-    encoded: [(u64, Bytes); Codec::ALL.len()],
+    encoded: [(u64, Bytes); Format::ALL.len()],
     /// Feeds that have broken their silence in this turn.
     spoke: Vec<u32>,
 }
@@ -44,11 +44,11 @@ impl Freshness {
         ticks.get(at).map(|(_, ts_ms)| *ts_ms)
     }
 
-    fn checkpoint(&mut self, codec: Codec, cursor: Cursor) -> Bytes {
-        let (seq, frame) = &mut self.encoded[codec.index()];
+    fn checkpoint(&mut self, format: Format, cursor: Cursor) -> Bytes {
+        let (seq, frame) = &mut self.encoded[format.index()];
         if *seq != cursor.seq || frame.is_empty() {
             let mut bytes = Vec::with_capacity(96);
-            append_message(codec, &ServerMessage::Checkpoint { cursor: cursor.to_string() }, &mut bytes);
+            format.append(&ServerMessage::Checkpoint { cursor: cursor.to_string() }, &mut bytes);
             (*seq, *frame) = (cursor.seq, bytes.into());
         }
         frame.clone()
@@ -120,8 +120,8 @@ impl Shard {
         }
         let epoch = feeds().next().and_then(|feed| feed.epoch);
         let up_to = feeds().map(|feed| if feed.epoch == epoch { feed.verified } else { 0 }).min()?;
-        let (codec, cursor) = (connection.codec, self.freshness.position(epoch, up_to)?);
-        Some(self.freshness.checkpoint(codec, cursor))
+        let (format, cursor) = (connection.format, self.freshness.position(epoch, up_to)?);
+        Some(self.freshness.checkpoint(format, cursor))
     }
 
     /// Whether a connection cannot write its position itself, from its last update.

@@ -4,12 +4,9 @@
 
 use std::time::Duration;
 
-use odin_protocol::{
-    close::CloseCode,
-    frame::{Opcode, encode_frame},
-};
+use odin_protocol::close::CloseCode;
 
-use super::{Shard, TICKS_PER_S, connection::Written};
+use super::{Shard, TICKS_PER_S, connection::Written, stream::Stream};
 use crate::{bus::Command, metrics::CloseReason};
 
 impl Shard {
@@ -37,6 +34,9 @@ impl Shard {
         let Some(connection) = self.connections.get_mut(slot) else {
             return;
         };
+        if matches!(connection.stream, Stream::Pipe(_)) {
+            return self.visit_question(slot);
+        }
         connection.pings = 0;
         if let Some(closing) = connection.closing {
             if now_s >= closing.until_s {
@@ -51,7 +51,8 @@ impl Shard {
         let stuck_s = connection.outbox.as_ref().map_or(0, |outbox| now_s - outbox.progress_s);
         if u64::from(stuck_s) >= heartbeat.not_reading_timeout.as_secs() {
             self.close(slot, CloseCode::NotReading, CloseReason::NotReading);
-        } else if u64::from(now_s - connection.heard_s) >= heartbeat.timeout.as_secs() {
+        } else if connection.format.is_two_way() && u64::from(now_s - connection.heard_s) >= heartbeat.timeout.as_secs()
+        {
             self.close(slot, CloseCode::HeartbeatTimeout, CloseReason::HeartbeatTimeout);
         } else if connection.subscriptions.is_empty()
             && u64::from(now_s - connection.unsubscribed_s) >= heartbeat.idle_timeout.as_secs()
@@ -64,7 +65,8 @@ impl Shard {
             let second = u64::from(now_s) + slot as u64;
             let is_due = |interval: Duration| second.is_multiple_of(interval.as_secs().max(1));
             let pings = is_due(heartbeat.interval);
-            let checks = is_due(self.config.feeds.checkpoint_interval);
+            // An event stream has no other way to tell where it stands.
+            let checks = is_due(self.config.feeds.checkpoint_interval) || !connection.format.is_two_way();
             if (pings || checks) && connection.is_between_frames() {
                 self.speak(slot, pings);
             }
@@ -80,14 +82,19 @@ impl Shard {
     /// update hears of it with the pings only: it matters when the channel is quiet for long.
     fn speak(&mut self, slot: usize, pings: bool) {
         let mut bytes = Vec::with_capacity(96);
+        let format = self.connections[slot].format;
         if pings {
-            encode_frame(Opcode::Ping, &[], &mut bytes);
+            format.append_ping(&mut bytes);
         }
         let needs_checkpoints = self.needs_checkpoints(slot);
-        if pings || needs_checkpoints {
+        let is_two_way = format.is_two_way();
+        if pings || needs_checkpoints || !is_two_way {
             // As long as it has been since the last one.
-            let feeds = &self.config.feeds;
-            let period = if needs_checkpoints { feeds.checkpoint_interval } else { self.config.heartbeat.interval };
+            let period = match needs_checkpoints {
+                _ if !is_two_way => Duration::from_secs(1),
+                true => self.config.feeds.checkpoint_interval,
+                false => self.config.heartbeat.interval,
+            };
             bytes.extend(self.checkpoint(slot, period).iter().flatten());
         }
         if bytes.is_empty() {

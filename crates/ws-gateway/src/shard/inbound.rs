@@ -69,6 +69,11 @@ impl Shard {
         let Some(connection) = self.connections.get_mut(slot) else {
             return;
         };
+        if !connection.format.is_two_way() {
+            // It had its say with its request.
+            self.close(slot, CloseCode::PolicyViolation, CloseReason::Policy);
+            return;
+        }
         connection.heard_s = now_s;
         let mut decoder = std::mem::take(&mut connection.decoder);
         let mut messages = decoder.read(bytes, &limits);
@@ -118,9 +123,9 @@ impl Shard {
             return;
         }
         let connection = &mut self.connections[slot];
-        let codec = connection.codec;
-        self.metrics.messages_in.of(codec).add(1);
-        if codec.is_text() == is_text {
+        let format = connection.format;
+        self.metrics.messages_in.of(format).add(1);
+        if format.codec().is_text() == is_text {
             self.on_client_message(slot, data);
         } else {
             self.close(slot, CloseCode::UnsupportedData, CloseReason::ProtocolError);
@@ -144,8 +149,9 @@ impl Shard {
 
     fn close_with(&mut self, slot: usize, code: u16, text: &str, reason: CloseReason) {
         if self.connections[slot].closing.is_none() {
-            encode_close(code, text, &mut self.outbox(slot).answers);
-            self.start_closing(slot, reason, true);
+            let format = self.connections[slot].format;
+            format.append_close(code, text, &mut self.outbox(slot).answers);
+            self.start_closing(slot, reason, format.is_two_way());
         }
     }
 
@@ -157,11 +163,11 @@ impl Shard {
         if let Some(outbox) = &mut connection.outbox {
             outbox.cursors.clear();
         }
-        let codec = connection.codec;
+        let format = connection.format;
         let subscriptions = std::mem::take(&mut connection.subscriptions);
         self.metrics.subscriptions.sub(subscriptions.len() as u64);
         for subscription in subscriptions {
-            self.leave(slot, subscription, codec);
+            self.leave(slot, subscription, format);
         }
     }
 }

@@ -78,10 +78,10 @@ impl Shard {
             if subscription.mode == Mode::All {
                 self.announce_skipped(slot, subscription.feed, feed, seq, beginning);
             }
-            let codec = self.connections[slot].codec;
+            let format = self.connections[slot].format;
             // Counted before it leaves, so that the feed is never without use in between.
             self.feeds.at_mut(subscription.feed).covered += 1;
-            self.leave(slot, subscription, codec);
+            self.leave(slot, subscription, format);
             self.connections[slot].subscriptions[at].index = COVERED;
         }
     }

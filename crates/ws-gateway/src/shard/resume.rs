@@ -44,7 +44,11 @@ impl Shard {
     /// The subscription begins now, or as soon as its cursor has been checked.
     pub(super) fn begin(&mut self, slot: usize, id: Option<RequestId>, feed: u32, since: Option<Box<str>>) {
         let verdict = match &since {
-            None => Verdict::Known(Beginning::Snapshot(None)),
+            None => match self.feeds.at(feed).epoch.filter(|_| self.is_from_oldest(slot)) {
+                // What is no longer kept is told as a gap.
+                Some(epoch) => Verdict::Known(Beginning::After(Since { epoch, seq: 0, ts_ms: 0 })),
+                None => Verdict::Known(Beginning::Snapshot(None)),
+            },
             Some(text) => self.judge(slot, feed, text),
         };
         let checking = match verdict {
@@ -175,6 +179,9 @@ impl Shard {
         } else {
             self.cover(slot, feed, beginning);
             self.list(slot, at, beginning);
+            if let Beginning::After(since) = beginning {
+                self.hold_back_what_it_had(slot, feed, since.seq);
+            }
         }
     }
 

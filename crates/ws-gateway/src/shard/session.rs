@@ -21,7 +21,6 @@ use crate::{
     clock::now_ms,
     identity::Identity,
     metrics::CloseReason,
-    publication::append_message,
     rules::{Refusal, Topic},
 };
 
@@ -53,6 +52,9 @@ impl Shard {
         if let Some(stale) = self.freshness.stale() {
             self.answer(slot, &stale);
         }
+        if !self.connections[slot].format.is_two_way() {
+            return;
+        }
         let answers = &mut self.outbox(slot).answers;
         while answers.len() < FIRST_WRITE_BYTES {
             encode_frame(Opcode::Pong, &[b' '; MAX_CONTROL_BYTES], answers);
@@ -65,8 +67,8 @@ impl Shard {
     }
 
     pub(super) fn answer(&mut self, slot: usize, message: &ServerMessage) {
-        let codec = self.connections[slot].codec;
-        append_message(codec, message, &mut self.outbox(slot).answers);
+        let format = self.connections[slot].format;
+        format.append(message, &mut self.outbox(slot).answers);
     }
 
     pub(super) fn refuse(&mut self, slot: usize, error: ErrorMessage) {
@@ -90,7 +92,7 @@ impl Shard {
     pub(super) fn on_client_message(&mut self, slot: usize, data: &[u8]) {
         #[cfg(test)]
         super::tests::hit_fault(data);
-        let codec = self.connections[slot].codec;
+        let codec = self.connections[slot].format.codec();
         let message = match ClientMessage::decode(codec, data) {
             Ok(message) => message,
             Err(error) => {
@@ -98,6 +100,11 @@ impl Shard {
                 return;
             }
         };
+        self.act(slot, message);
+    }
+
+    /// Does what a client wants, if it may want so much.
+    pub(super) fn act(&mut self, slot: usize, message: ClientMessage) {
         if !self.may_say(slot, &message) {
             return;
         }
@@ -320,7 +327,7 @@ impl Shard {
     pub(super) fn list(&mut self, slot: usize, at: usize, beginning: Beginning) {
         let connection = &mut self.connections[slot];
         let Subscription { feed, mode, .. } = connection.subscriptions[at];
-        let list = &mut self.feeds.at_mut(feed).subscribers[connection.codec.index()];
+        let list = &mut self.feeds.at_mut(feed).subscribers[connection.format.index()];
         connection.subscriptions[at].index = u32::try_from(list.len()).expect("connections are counted in u32");
         list.push(slot as u32);
         let mode = self.mode_of(slot, &Subscription { feed, index: 0, mode });
@@ -389,11 +396,11 @@ impl Shard {
         if connection.subscriptions.is_empty() {
             connection.unsubscribed_s = (self.ticks / super::TICKS_PER_S) as u32;
         }
-        let codec = connection.codec;
+        let format = connection.format;
         self.metrics.subscriptions.sub(1);
         if subscription.is_listed() {
             self.uncover(slot, subscription.feed, cursor);
         }
-        self.leave(slot, subscription, codec);
+        self.leave(slot, subscription, format);
     }
 }

@@ -8,6 +8,7 @@ use std::{
 
 use mio::net::TcpStream;
 
+use super::pipe::Pipe;
 use crate::tls::Session;
 
 /// A socket as the handshake leaves it.
@@ -22,6 +23,8 @@ pub(crate) struct Socket {
 pub(crate) enum Stream {
     Plain(TcpStream),
     Tls(TcpStream, Box<Session>),
+    /// The memory that the answer to a question is written to.
+    Pipe(Box<Pipe>),
 }
 
 impl From<Socket> for Stream {
@@ -35,10 +38,11 @@ impl From<Socket> for Stream {
 }
 
 impl Stream {
-    /// What events are watched on.
-    pub(crate) fn source(&mut self) -> &mut TcpStream {
+    /// What events are watched on. Of memory there are none.
+    pub(crate) fn source(&mut self) -> Option<&mut TcpStream> {
         match self {
-            Stream::Plain(socket) | Stream::Tls(socket, _) => socket,
+            Stream::Plain(socket) | Stream::Tls(socket, _) => Some(socket),
+            Stream::Pipe(_) => None,
         }
     }
 
@@ -55,6 +59,7 @@ impl Stream {
                 }
             },
             Stream::Tls(socket, session) => session.read(socket, into),
+            Stream::Pipe(_) => Err(ErrorKind::WouldBlock.into()),
         }
     }
 
@@ -66,6 +71,7 @@ impl Stream {
         match self {
             Stream::Plain(socket) => socket.write(bytes),
             Stream::Tls(socket, session) => session.write(socket, &[IoSlice::new(bytes)]),
+            Stream::Pipe(pipe) => pipe.write(&[IoSlice::new(bytes)]),
         }
     }
 
@@ -77,6 +83,7 @@ impl Stream {
         match self {
             Stream::Plain(socket) => socket.write_vectored(pieces),
             Stream::Tls(socket, session) => session.write(socket, pieces),
+            Stream::Pipe(pipe) => pipe.write(pieces),
         }
     }
 
@@ -84,6 +91,7 @@ impl Stream {
     pub(crate) fn is_drained(&self, n: usize, room: usize) -> bool {
         match self {
             Stream::Plain(_) => n < room,
+            Stream::Pipe(_) => true,
             Stream::Tls(_, session) => session.is_drained(),
         }
     }
@@ -91,7 +99,7 @@ impl Stream {
     /// Whether the socket has taken everything that was written.
     pub(crate) fn is_flushed(&self) -> bool {
         match self {
-            Stream::Plain(_) => true,
+            Stream::Plain(_) | Stream::Pipe(_) => true,
             Stream::Tls(_, session) => session.is_flushed(),
         }
     }
@@ -102,7 +110,7 @@ impl Stream {
     /// Those of the socket; `WouldBlock` is none.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         match self {
-            Stream::Plain(_) => Ok(()),
+            Stream::Plain(_) | Stream::Pipe(_) => Ok(()),
             Stream::Tls(socket, session) => {
                 let was_flushed = session.is_flushed();
                 match session.flush(socket) {
@@ -122,6 +130,7 @@ impl Stream {
     pub(crate) fn shutdown(&mut self) -> io::Result<()> {
         match self {
             Stream::Plain(socket) => socket.shutdown(Shutdown::Write),
+            Stream::Pipe(_) => Ok(()),
             Stream::Tls(socket, session) => match session.close(socket) {
                 Ok(()) => socket.shutdown(Shutdown::Write),
                 // `flush` does it.

@@ -45,9 +45,9 @@ async fn counts_what_flows_through() {
         ("odin_gateway_nats_connected", 1),
         ("odin_gateway_live_messages_total", 10),
         ("odin_gateway_publications_delivered_total", 10),
-        ("odin_gateway_deliveries_total{codec=\"json\"}", 30),
-        ("odin_gateway_deliveries_total{codec=\"msgpack\"}", 0),
-        ("odin_gateway_messages_received_total{codec=\"json\"}", 3),
+        ("odin_gateway_deliveries_total{format=\"json\"}", 30),
+        ("odin_gateway_deliveries_total{format=\"msgpack\"}", 0),
+        ("odin_gateway_messages_received_total{format=\"json\"}", 3),
         ("odin_gateway_feed_opens_total", 1),
         ("odin_gateway_chain_gaps_total", 0),
     ] {

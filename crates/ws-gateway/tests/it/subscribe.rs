@@ -80,8 +80,8 @@ async fn says_the_same_in_messagepack() {
             (serde_json::from_str(update.data.get()).expect("json"), serde_json::from_str(data).expect("json"));
         assert_eq!(got, sent);
     }
-    odin.gateway.metric_becomes("odin_gateway_deliveries_total{codec=\"msgpack\"}", 2).await;
-    odin.gateway.metric_becomes("odin_gateway_deliveries_total{codec=\"json\"}", 2).await;
+    odin.gateway.metric_becomes("odin_gateway_deliveries_total{format=\"msgpack\"}", 2).await;
+    odin.gateway.metric_becomes("odin_gateway_deliveries_total{format=\"json\"}", 2).await;
 }
 
 #[tokio::test]

@@ -3,20 +3,21 @@
 
 use std::{cell::Cell, io::ErrorKind, net::IpAddr, pin::pin, rc::Rc, sync::Arc};
 
+use axum::response::{IntoResponse, Response};
 use hyper::{Request, body::Incoming, service::service_fn};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
 };
 use tower::Service;
 
-use super::{Arrival, Asked, Handshakes, Pending, Socket, head::Opened, proxy, shed};
+use super::{Arrival, Asked, Handshakes, Pending, Requests, Socket, head::Opened, proxy, shed};
 use crate::{
     addresses::Seat,
     config::Config,
     current::Current,
-    http::{Agreed, Handover, Peer, Refusal, Terms, trusts},
+    http::{Agreed, Handover, Peer, Refusal, Terms, Way, trusts},
     metrics::HandshakeRefusal,
     tls::{Secured, Session},
 };
@@ -41,16 +42,34 @@ enum Wire {
     Plain(Opened),
 }
 
-/// Shakes hands, and leaves the connection to the shard.
+/// Shakes hands, and leaves the connection to the shard; or serves requests until the client has no more.
 pub(super) async fn shake_hands(stream: TcpStream, visitor: Visitor, handshakes: Rc<Handshakes>, pending: Pending) {
-    let limit = visitor.current.config.limits.handshake_timeout;
-    let mut outcome = pin!(tokio::time::timeout(limit, async {
+    let current = visitor.current.clone();
+    let config = &current.config;
+    let requests = Requests::new();
+    let mut meeting = pin!(async {
         let wire = visitor.wait_for(stream).await?;
         handshakes.turnstile.pass().await;
         // Large, and not made before there is something for it to do.
-        Box::pin(visitor.let_in(wire, &handshakes)).await
-    }));
-    match outcome.as_mut().await.unwrap_or(Err(HandshakeRefusal::Timeout)) {
+        Box::pin(visitor.let_in(wire, &requests, &handshakes)).await
+    });
+    let outcome = tokio::select! {
+        outcome = &mut meeting => outcome,
+        () = tokio::time::sleep(config.limits.handshake_timeout) => Err(HandshakeRefusal::Timeout),
+        () = requests.became_http() => {
+            let _counted = pending.becomes_http();
+            let outcome = tokio::select! {
+                outcome = meeting => outcome,
+                () = requests.are_stuck(config) => Err(HandshakeRefusal::Timeout),
+            };
+            if let Ok(arrival) = outcome {
+                handshakes.metrics.handshakes_ok.add(1);
+                handshakes.arrivals.push(arrival);
+            }
+            return;
+        }
+    };
+    match outcome {
         Ok(arrival) => {
             pending.succeeded();
             handshakes.arrivals.push(arrival);
@@ -80,7 +99,12 @@ impl Visitor {
         }
     }
 
-    async fn let_in(mut self, wire: Wire, handshakes: &Handshakes) -> Result<Arrival, HandshakeRefusal> {
+    async fn let_in(
+        mut self,
+        wire: Wire,
+        requests: &Requests,
+        handshakes: &Handshakes,
+    ) -> Result<Arrival, HandshakeRefusal> {
         let current = self.current.clone();
         let config = &current.config;
         let mut is_secure = current.tls.is_some();
@@ -112,6 +136,7 @@ impl Visitor {
             current: current.clone(),
             shared: handshakes.shared.clone(),
             metrics: handshakes.metrics.clone(),
+            questions: handshakes.questions.clone(),
             peer: Peer { ip: self.ip, is_trusted: trusts(&config.http, self.ip), is_secure },
             is_full: handshakes.is_full(config),
         };
@@ -119,7 +144,8 @@ impl Visitor {
         let handover = Handover::new(terms, self.seat);
         let (stream, tls) = match (wire, &current.tls) {
             (Wire::Plain(opened), _) => {
-                let (agreed, opened, early) = serve_http(opened, handover, self.asked, handshakes, config).await?;
+                let door = Door { handover, asked: self.asked, requests, handshakes, config };
+                let (agreed, opened, early) = serve_http(opened, &door).await?;
                 let (stream, unread) = opened.into_parts();
                 return arrival(agreed, stream, None, [early, unread].concat());
             }
@@ -133,7 +159,8 @@ impl Visitor {
             handshakes.tls_failed.log(|others| tracing::warn!(others, "a client does not speak tls as we do"));
             HandshakeRefusal::Tls
         })?;
-        let (agreed, secured, early) = serve_http(secured, handover, self.asked, handshakes, config).await?;
+        let door = Door { handover, asked: self.asked, requests, handshakes, config };
+        let (agreed, secured, early) = serve_http(secured, &door).await?;
         let (stream, session) = secured.into_parts();
         arrival(agreed, stream, Some(session), early)
     }
@@ -151,33 +178,67 @@ fn arrival(
     early: Vec<u8>,
 ) -> Result<Arrival, HandshakeRefusal> {
     let stream = stream.into_std().map_err(|_| HandshakeRefusal::Io)?;
-    Ok(Arrival { socket: Socket { stream, session }, codec: agreed.codec, early, guest: Box::new(agreed.guest) })
+    let (head, message) = match agreed.way {
+        Way::Socket(_) => (Vec::new(), None),
+        Way::Stream { head, message } => (head, Some(message)),
+    };
+    let (format, guest) = (agreed.format, Box::new(agreed.guest));
+    Ok(Arrival { socket: Socket { stream, session }, format, head, message, early, guest })
 }
 
-/// Serves HTTP until the client has been upgraded, refused or has left. Gives the connection back with what was read of
-/// it too much.
-async fn serve_http<S>(
-    stream: S,
+/// What the requests of a connection go through.
+#[derive(Debug)]
+struct Door<'a> {
     handover: Handover,
     asked: Asked,
-    handshakes: &Handshakes,
-    config: &Config,
-) -> Result<(Agreed, S, Vec<u8>), HandshakeRefusal>
+    requests: &'a Requests,
+    handshakes: &'a Handshakes,
+    config: &'a Config,
+}
+
+/// The client gets a connection of its own: hyper is not to write anything.
+#[derive(Debug, thiserror::Error)]
+#[error("the shard answers")]
+struct TakenOver;
+
+impl Door<'_> {
+    async fn answer(&self, mut request: Request<Incoming>) -> Result<Response, TakenOver> {
+        self.asked.set();
+        request.extensions_mut().insert(self.handover.clone());
+        let mut router = self.handshakes.router.clone();
+        let Ok(mut response) = if request.uri().path() == self.config.path {
+            router.call(request).await
+        } else {
+            match self.requests.begin(self.config) {
+                Ok(()) => router.call(request).await,
+                Err(refusal) => return Ok(refusal.into_response()),
+            }
+        };
+        self.requests.end(&mut response, self.handshakes.is_leaving.get());
+        if self.handover.takes_over(&response) { Err(TakenOver) } else { Ok(response) }
+    }
+}
+
+/// Serves HTTP until the client has a connection, was refused one, or has left. Gives the connection back with what was
+/// read of it too much.
+async fn serve_http<S>(stream: S, door: &Door<'_>) -> Result<(Agreed, S, Vec<u8>), HandshakeRefusal>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = service_fn(|mut request: Request<Incoming>| {
-        asked.set();
-        request.extensions_mut().insert(handover.clone());
-        handshakes.router.clone().call(request)
-    });
-    let served = hyper::server::conn::http1::Builder::new()
-        // The caller's limit is for the whole handshake; a second one would only race with it.
-        .header_read_timeout(None)
-        .max_buf_size(head_bytes(config))
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades()
-        .await;
+    let mut connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        // For the first request the caller's limit is shorter.
+        .header_read_timeout(door.config.http.keep_alive)
+        .max_buf_size(head_bytes(door.config))
+        .serve_connection(TokioIo::new(stream), service_fn(|request| door.answer(request)))
+        .with_upgrades();
+    let served = (&mut connection).await;
+    let mut agreed = door.handover.take();
+    if let Ok(Agreed { way: Way::Stream { .. }, .. }) = agreed {
+        // What ended it is that the socket goes to the shard.
+        let parts = connection.into_parts().ok_or(HandshakeRefusal::Io)?;
+        return Ok((agreed?, parts.io.into_inner(), parts.read_buf.into()));
+    }
     if let Err(error) = served {
         return Err(if error.is_parse_too_large() {
             HandshakeRefusal::HeaderTooLarge
@@ -187,11 +248,12 @@ where
             HandshakeRefusal::Io
         });
     }
-    let mut agreed = handover.take()?;
-    let upgrade = agreed.upgrade.take().ok_or(HandshakeRefusal::Io)?;
+    let Ok(Agreed { way: Way::Socket(upgrade), .. }) = &mut agreed else {
+        return Err(agreed.err().unwrap_or(HandshakeRefusal::Io));
+    };
     let upgraded = upgrade.await.map_err(|_| HandshakeRefusal::Io)?.into_inner().into_inner();
     let parts = upgraded.downcast::<TokioIo<S>>().map_err(|_| HandshakeRefusal::Io)?;
-    Ok((agreed, parts.io.into_inner(), parts.read_buf.into()))
+    Ok((agreed?, parts.io.into_inner(), parts.read_buf.into()))
 }
 
 /// A place among those whose request is being served.

@@ -20,6 +20,12 @@ impl Pending {
         self.0.handshakes_ok.add(1);
     }
 
+    /// It became a connection of requests.
+    pub(super) fn becomes_http(self) -> HttpConnection {
+        self.0.http_connections.add(1);
+        HttpConnection(self.0.clone())
+    }
+
     /// It did not.
     pub(super) fn refused(self, reason: HandshakeRefusal) {
         self.0.handshakes_refused.of(reason).add(1);
@@ -31,6 +37,19 @@ impl Drop for Pending {
         self.0.handshakes_pending.sub(1);
         if std::thread::panicking() {
             self.0.handshakes_refused.of(HandshakeRefusal::Internal).add(1);
+            self.0.panics.add(1);
+        }
+    }
+}
+
+/// A connection of requests, counted as long as it is there.
+#[derive(Debug)]
+pub(super) struct HttpConnection(Arc<ShardMetrics>);
+
+impl Drop for HttpConnection {
+    fn drop(&mut self) {
+        self.0.http_connections.sub(1);
+        if std::thread::panicking() {
             self.0.panics.add(1);
         }
     }
