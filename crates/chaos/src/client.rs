@@ -8,7 +8,7 @@ use std::{
 };
 
 use odin_protocol::{
-    Channel, Codec, Cursor, Mode, ServerMessage,
+    Channel, Cursor, Mode, ServerMessage,
     message::{ChannelRequest, ClientMessage, RequestId},
 };
 use rand::{RngExt as _, SeedableRng as _, seq::IndexedRandom as _};
@@ -18,6 +18,7 @@ use tokio::{sync::watch, task::AbortHandle, time::Instant};
 use crate::{
     history::{Chain, History, Record},
     ledger::number_of,
+    link::{self, Events, Link, Transport},
     socket::{Incoming, Socket},
 };
 
@@ -44,8 +45,8 @@ pub enum Reading {
 pub struct Plan {
     /// Its name in findings and files.
     pub name: String,
-    /// The sub-protocol.
-    pub codec: Codec,
+    /// How it is connected.
+    pub transport: Transport,
     /// One mode for all its subscriptions.
     pub mode: Mode,
     /// What it subscribes to.
@@ -88,9 +89,23 @@ impl Client {
         connects: Connects,
     ) -> Client {
         let random = ChaCha8Rng::seed_from_u64(plan.seed);
-        let (positions, checkpoint) = (HashMap::new(), None);
-        let mut body = Body { plan, gateways, reading, history, connects, random, positions, checkpoint };
-        let task = tokio::spawn(async move { body.live().await });
+        let mut body = Body {
+            plan,
+            gateways,
+            reading,
+            history,
+            connects,
+            random,
+            positions: HashMap::new(),
+            checkpoint: None,
+            last_id: None,
+        };
+        let task = tokio::spawn(async move {
+            match body.plan.transport {
+                Transport::Poll => body.poll().await,
+                _ => body.live().await,
+            }
+        });
         Client { task: task.abort_handle() }
     }
 }
@@ -105,23 +120,21 @@ struct Body {
     /// The position of each subscription: what its updates or its `subscribed` said.
     positions: HashMap<String, Cursor>,
     checkpoint: Option<Cursor>,
+    /// What an `EventSource` remembers, and what a poll said last.
+    last_id: Option<String>,
 }
 
 impl Body {
     async fn live(&mut self) {
         let mut last = None;
         loop {
-            let gateways = self.gateways.borrow().clone();
-            let others: Vec<_> = (0..gateways.len()).filter(|at| gateways.len() == 1 || Some(*at) != last).collect();
-            let at = others.choose(&mut self.random).copied();
-            if let Some(at) = at
-                && let Ok(mut socket) =
-                    Socket::connect(gateways[at], self.plan.codec, self.plan.obeys.then_some(SMALL_BUFFER)).await
+            if let Some((at, address)) = self.another(last)
+                && let Ok((mut link, resumed)) = self.connect(address).await
             {
                 last = Some(at);
                 self.history.note(Record::Connected { gateway: at });
                 self.connects.lock().unwrap_or_else(PoisonError::into_inner).push(Instant::now());
-                self.serve(&mut socket).await;
+                self.serve(&mut link, &resumed).await;
                 self.history.note(Record::Parted);
             }
             let pause = self.random.random_range(20..300);
@@ -129,12 +142,63 @@ impl Body {
         }
     }
 
+    /// A gateway, if there is one; not the last one, if there are others.
+    fn another(&mut self, last: Option<usize>) -> Option<(usize, SocketAddr)> {
+        let gateways = self.gateways.borrow().clone();
+        let others: Vec<_> = (0..gateways.len()).filter(|at| gateways.len() == 1 || Some(*at) != last).collect();
+        others.choose(&mut self.random).map(|at| (*at, gateways[*at]))
+    }
+
+    /// A connection on which everything was asked for, and what of it goes on where it was.
+    async fn connect(&mut self, address: SocketAddr) -> anyhow::Result<(Link, Vec<String>)> {
+        let buffer = self.plan.obeys.then_some(SMALL_BUFFER);
+        match self.plan.transport {
+            Transport::WebSocket(codec) => {
+                let mut socket = Socket::connect(address, codec, buffer).await?;
+                let (message, resumed) = self.subscribe();
+                socket.send(&message).await?;
+                Ok((Link::Socket(socket), resumed))
+            }
+            Transport::EventSource => {
+                let (message, _) = self.subscribe();
+                let id = self.last_id.as_deref();
+                let resumed = if id.is_some() { self.plan.channels.clone() } else { Vec::new() };
+                Ok((Link::Events(Events::open(address, &message, id, true, buffer).await?), resumed))
+            }
+            Transport::Events | Transport::Poll => {
+                let (message, resumed) = self.subscribe();
+                Ok((Link::Events(Events::open(address, &message, None, false, buffer).await?), resumed))
+            }
+        }
+    }
+
+    /// One poll after the other, each at another gateway: to the client it is one connection without an end, so nothing
+    /// may come twice in all its life.
+    async fn poll(&mut self) {
+        self.history.note(Record::Connected { gateway: 0 });
+        let (message, _) = self.subscribe();
+        let mut last = None;
+        loop {
+            let answer = match self.another(last) {
+                Some((at, address)) => {
+                    last = Some(at);
+                    link::poll(address, &message, self.last_id.as_deref()).await
+                }
+                None => Err(anyhow::anyhow!("no gateway")),
+            };
+            match answer {
+                Ok((messages, cursor)) => {
+                    let resumed = if self.last_id.is_some() { self.plan.channels.clone() } else { Vec::new() };
+                    messages.into_iter().for_each(|message| self.hear(message, &resumed, &mut 0));
+                    self.last_id = Some(cursor);
+                }
+                Err(_) => tokio::time::sleep(Duration::from_millis(self.random.random_range(20..300))).await,
+            }
+        }
+    }
+
     /// One connection, to its end.
-    async fn serve(&mut self, socket: &mut Socket) {
-        let resumed = match self.subscribe(socket).await {
-            Ok(resumed) => resumed,
-            Err(_) => return,
-        };
+    async fn serve(&mut self, socket: &mut Link, resumed: &[String]) {
         let leaves_at = self.plan.moves.map(|time| Instant::now() + time.mul_f64(self.random.random_range(0.5..1.5)));
         let mut confirmed = 0;
         loop {
@@ -152,7 +216,8 @@ impl Body {
                 () = is_over => return,
             };
             match incoming {
-                Incoming::Message(message) => self.hear(*message, &resumed, &mut confirmed),
+                Incoming::Message(message) => self.hear(*message, resumed, &mut confirmed),
+                Incoming::Id(id) => self.last_id = Some(id),
                 Incoming::End(_) => return,
             }
             if reading == Reading::Slowly {
@@ -171,7 +236,8 @@ impl Body {
         }
     }
 
-    async fn subscribe(&mut self, socket: &mut Socket) -> std::io::Result<Vec<String>> {
+    /// The message that asks for everything, and what of it goes on where it was.
+    fn subscribe(&self) -> (ClientMessage, Vec<String>) {
         let mut resumed = Vec::new();
         let token = self.plan.one_token.then_some(self.checkpoint).flatten();
         let channels: Vec<String> = self.plan.channels.clone();
@@ -188,8 +254,7 @@ impl Body {
             channels: channels.collect(),
             since: token.map(|cursor| cursor.to_string()),
         };
-        socket.send(&message).await?;
-        Ok(resumed)
+        (message, resumed)
     }
 
     fn hear(&mut self, message: ServerMessage, resumed: &[String], confirmed: &mut usize) {

@@ -15,6 +15,7 @@ pub mod fault;
 pub mod history;
 pub mod ledger;
 pub mod library;
+pub mod link;
 pub mod load;
 pub mod report;
 pub mod rolling;

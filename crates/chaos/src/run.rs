@@ -16,6 +16,7 @@ use crate::{
     history::History,
     ledger::Ledger,
     library::LibraryClient,
+    link::Transport,
     load::{Load, Shape},
     report::{Line, Report},
 };
@@ -220,7 +221,7 @@ fn roster(shape: &Shape, seed: u64, crowd: u32) -> Vec<Plan> {
     let events = || vec!["events:all".to_owned()];
     let plan = |name: &str, codec, mode, channels| Plan {
         name: name.to_owned(),
-        codec,
+        transport: Transport::WebSocket(codec),
         mode,
         channels,
         one_token: false,
@@ -252,6 +253,28 @@ fn roster(shape: &Shape, seed: u64, crowd: u32) -> Vec<Plan> {
         Plan { obeys: true, ..plan("slow-exact-all", json, Mode::All, tokens(shape, 0, 6)) },
         Plan { obeys: true, ..plan("slow-pattern-all", json, Mode::All, pattern()) },
         Plan { obeys: true, ..plan("slow-latest", msgpack, Mode::Latest, tokens(shape, 0, 6)) },
+        Plan { transport: Transport::Events, ..plan("events-exact-all", json, Mode::All, tokens(shape, 0, 10)) },
+        Plan { transport: Transport::Events, ..plan("events-pattern-all", json, Mode::All, pattern()) },
+        Plan { transport: Transport::Events, ..plan("events-latest", json, Mode::Latest, tokens(shape, 4, 10)) },
+        Plan {
+            transport: Transport::Events,
+            obeys: true,
+            ..plan("events-slow-all", json, Mode::All, tokens(shape, 0, 6))
+        },
+        Plan { transport: Transport::EventSource, ..plan("source-exact-all", json, Mode::All, tokens(shape, 1, 1)) },
+        Plan {
+            transport: Transport::EventSource,
+            moves,
+            ..plan("source-mover-all", json, Mode::All, tokens(shape, 2, 1))
+        },
+        Plan {
+            transport: Transport::EventSource,
+            ..plan("source-many-all", json, Mode::All, with_events(tokens(shape, 0, 5)))
+        },
+        Plan { transport: Transport::Poll, ..plan("poll-exact-all", json, Mode::All, tokens(shape, 0, 10)) },
+        Plan { transport: Transport::Poll, ..plan("poll-pattern-all", json, Mode::All, pattern()) },
+        Plan { transport: Transport::Poll, ..plan("poll-keyed-all", json, Mode::All, events()) },
+        Plan { transport: Transport::Poll, ..plan("poll-latest", json, Mode::Latest, pattern()) },
     ];
     for at in 0..crowd {
         let mode = if at % 2 == 0 { Mode::All } else { Mode::Latest };

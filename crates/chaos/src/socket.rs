@@ -24,6 +24,8 @@ const MASK: [u8; 4] = [0x12, 0x34, 0x56, 0x78];
 pub enum Incoming {
     /// A message.
     Message(Box<ServerMessage>),
+    /// A position of everything that came before, as event streams have it.
+    Id(String),
     /// The end, with the close code if there was one.
     End(Option<u16>),
 }

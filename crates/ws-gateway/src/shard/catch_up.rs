@@ -40,11 +40,13 @@ impl Shard {
                     if !connection.subscriptions[index].is_listed() {
                         continue;
                     }
+                    let feed = self.feeds.at(connection.subscriptions[index].feed);
                     let debtor = Debtor {
-                        feed: self.feeds.at(connection.subscriptions[index].feed),
+                        feed,
                         pages: &self.pages,
                         floors: &outbox.floors,
                         format: connection.format,
+                        had: connection.had(feed.topic.channel.as_str()),
                         has_ids: connection.has_own_ids(),
                         subscription: index,
                     };
@@ -159,7 +161,7 @@ impl Shard {
             carriers.any(|feed| !floor.is_passed_by(feed))
         });
         let has_known = outbox.cursors.iter().any(|cursor| cursor.known > 0);
-        if (has_known || !outbox.floors.is_empty()) && connection.closing.is_none() {
+        if (has_known || !outbox.floors.is_empty() || connection.is_choosy()) && connection.closing.is_none() {
             // Everything there is has been sent or held back; what is to come may be held back too.
             outbox.is_waiting = true;
             self.connections[slot].outbox = Some(outbox);

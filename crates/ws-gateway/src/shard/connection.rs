@@ -174,6 +174,19 @@ impl Connection {
         self.outbox.as_deref().is_none_or(is_done)
     }
 
+    /// Chains of a channel and how far it has had them, from polls before.
+    pub(crate) fn had(&self, channel: &str) -> &[(u64, u64)] {
+        match &self.stream {
+            Stream::Pipe(pipe) => pipe.had(channel),
+            Stream::Plain(_) | Stream::Tls(..) => &[],
+        }
+    }
+
+    /// Whether it must not get everything that its feeds publish.
+    pub(crate) fn is_choosy(&self) -> bool {
+        matches!(&self.stream, Stream::Pipe(pipe) if pipe.has_had())
+    }
+
     /// Whether a frame can be written past the outbox.
     pub(crate) fn is_between_frames(&self) -> bool {
         self.outbox.as_ref().is_none_or(|outbox| outbox.is_waiting)

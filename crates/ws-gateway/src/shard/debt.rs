@@ -15,6 +15,7 @@ use crate::{
     format::{Format, append_id},
     page::Page,
     publication::Publication,
+    question::mark_of,
     queue::FeedId,
 };
 
@@ -60,6 +61,8 @@ pub(super) struct Debtor<'a> {
     pub(super) pages: &'a Pages,
     pub(super) floors: &'a [Floor],
     pub(super) format: Format,
+    /// Marks of chains and their last sequences, which a polling client has had.
+    pub(super) had: &'a [(u64, u64)],
     /// Each update is followed by the position it is.
     pub(super) has_ids: bool,
     pub(super) subscription: usize,
@@ -96,6 +99,15 @@ impl Debtor<'_> {
         }
     }
 
+    fn was_had(&self, publication: &Publication) -> bool {
+        let mut newer = self.had.iter().filter(|(_, seq)| publication.seq <= *seq).peekable();
+        if newer.peek().is_none() {
+            return false;
+        }
+        let mark = mark_of(&publication.channel, publication.key.as_deref());
+        newer.any(|(had, _)| *had == mark)
+    }
+
     fn with_id(&self, publication: &Publication, frame: Bytes) -> Bytes {
         match self.feed.id_of(publication).filter(|_| self.has_ids) {
             None => frame,
@@ -108,7 +120,9 @@ impl Debtor<'_> {
     }
 
     fn is_held_back(&self, cursor: &Cursor, publication: &Publication) -> bool {
-        publication.seq <= cursor.known || self.floors.iter().any(|floor| floor.holds_back(publication))
+        publication.seq <= cursor.known
+            || self.floors.iter().any(|floor| floor.holds_back(publication))
+            || self.was_had(publication)
     }
 
     /// The last values, where they are enough. False: there was no room for all.

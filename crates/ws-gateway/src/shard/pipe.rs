@@ -21,7 +21,7 @@ pub(crate) struct Pipe {
     pub(super) patience: Patience,
     /// When it is answered with whatever there is, in the shard's seconds.
     pub(super) until_s: u32,
-    pub(super) had: Vec<Had>,
+    had: Vec<Had>,
     slot: u32,
     bell: Mailbox<u32>,
     has_rung: bool,
@@ -79,6 +79,20 @@ impl Pipe {
         if !std::mem::replace(&mut self.has_rung, true) {
             self.bell.push(self.slot);
         }
+    }
+
+    /// Chains of a channel and how far the client has had them.
+    pub(super) fn had(&self, channel: &str) -> &[(u64, u64)] {
+        self.had.iter().find(|had| had.channel == channel).map_or(&[], |had| &had.chains)
+    }
+
+    /// The channel begins anew: what the client has had of it is of another stream, or of no matter.
+    pub(super) fn forget_had(&mut self, channel: &str) {
+        self.had.retain(|had| had.channel != channel);
+    }
+
+    pub(super) fn has_had(&self) -> bool {
+        !self.had.is_empty()
     }
 
     pub(super) fn is_full(&self) -> bool {

@@ -9,14 +9,12 @@ use super::{
 use crate::{
     format::Format,
     metrics::CloseReason,
-    question::{Answer, Patience, Question, Reached, mark_of},
+    question::{Answer, Patience, Question, Reached},
 };
 use odin_protocol::{
     close::CloseCode,
     message::{ServerMessage, SystemState},
 };
-
-use super::subscription::Floor;
 
 /// How long a question that does not wait for news may take, in seconds.
 const AT_ONCE_S: u32 = 5;
@@ -84,7 +82,9 @@ impl Shard {
         let Some(Stream::Pipe(pipe)) = self.connections.get(slot).map(|connection| &connection.stream) else {
             return;
         };
-        if pipe.is_forgotten() || now_s >= pipe.until_s {
+        let is_over = pipe.is_forgotten() || now_s >= pipe.until_s;
+        // A position may have been proven in the meantime.
+        if is_over || self.is_answered(slot) {
             self.finish(slot);
         }
     }
@@ -103,7 +103,15 @@ impl Shard {
         }
         // A publish is answered when the stream has it.
         let has_begun = connection.publishing == 0 && connection.subscriptions.iter().all(|s| s.index != WAITING);
-        has_begun && is_enough && (is_full || connection.is_at_head())
+        has_begun && is_enough && (is_full || (connection.is_at_head() && self.has_places(slot)))
+    }
+
+    /// Whether the client can be told where it stands. Without a position of several chains it would have to begin anew.
+    fn has_places(&self, slot: usize) -> bool {
+        (0..self.connections[slot].subscriptions.len()).all(|at| {
+            let reached = self.reached_by(slot, at);
+            reached.is_one_chain || reached.position.is_some()
+        })
     }
 
     /// Gives the answer, as far as there is one.
@@ -139,26 +147,5 @@ impl Shard {
             return false;
         };
         matches!(pipe.patience, Patience::Past { from_oldest: true, .. })
-    }
-
-    /// What a polling client has had of a feed with several chains, beyond the cursor it resumes from, is not sent again.
-    pub(super) fn hold_back_what_it_had(&mut self, slot: usize, feed: u32, after: u64) {
-        let Some(Stream::Pipe(pipe)) = self.connections.get(slot).map(|connection| &connection.stream) else {
-            return;
-        };
-        let feed = self.feeds.at(feed);
-        let channel = feed.topic.channel.as_str();
-        let (Some(had), Some(epoch)) = (pipe.had.iter().find(|had| had.channel == channel), feed.epoch) else {
-            return;
-        };
-        let newer = feed.last.iter().filter(|(_, last)| last.publication.seq > after);
-        let floors: Vec<Floor> = newer
-            .filter_map(|(subject, last)| {
-                let mark = mark_of(&last.publication.channel, last.publication.key.as_deref());
-                let (_, seq) = had.chains.iter().find(|(known, _)| *known == mark)?;
-                Some(Floor { subject: subject.clone(), epoch, seq: *seq })
-            })
-            .collect();
-        self.outbox(slot).floors.extend(floors);
     }
 }

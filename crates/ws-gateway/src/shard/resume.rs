@@ -179,9 +179,6 @@ impl Shard {
         } else {
             self.cover(slot, feed, beginning);
             self.list(slot, at, beginning);
-            if let Beginning::After(since) = beginning {
-                self.hold_back_what_it_had(slot, feed, since.seq);
-            }
         }
     }
 

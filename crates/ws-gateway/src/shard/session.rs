@@ -15,6 +15,7 @@ use super::{
     feed::Waiting,
     rate::Quota,
     resume::Beginning,
+    stream::Stream,
     subscription::{Cursor, Subscription, WAITING},
 };
 use crate::{
@@ -343,6 +344,9 @@ impl Shard {
         feed: u32,
         beginning: Option<Beginning>,
     ) {
+        if let (Some(Beginning::Snapshot(_)), Stream::Pipe(pipe)) = (beginning, &mut self.connections[slot].stream) {
+            pipe.forget_had(self.feeds.at(feed).topic.channel.as_str());
+        }
         let connection = &self.connections[slot];
         let at = connection.find(feed).expect("subscribed before");
         let (recovered, reason, cursor) = match beginning {
