@@ -24,11 +24,17 @@ const GOODBYE_LIMIT: Duration = Duration::from_secs(4);
 /// How often we look whether a part has ended by itself.
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
+/// Whom the token is of. The simulator calls its users so.
+const USER: &str = "user-1";
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Number of simulated tokens
     #[arg(long, default_value_t = 20)]
     tokens: u32,
+    /// Folder with the built page
+    #[arg(long, value_name = "FOLDER", default_value = "clients/web/dist")]
+    page: PathBuf,
     /// End by itself after this many seconds
     #[arg(long, value_name = "N")]
     seconds: Option<u64>,
@@ -39,7 +45,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     let programs = Programs::beside_us()?;
     // Dropping a half-started demo kills what runs of it.
     let demo = tokio::select! {
-        demo = Demo::start(&programs, args.tokens) => demo?,
+        demo = Demo::start(&programs, &args) => demo?,
         () = stop.received() => return Ok(()),
     };
     let time_is_up = async {
@@ -93,7 +99,8 @@ struct Demo {
 }
 
 impl Demo {
-    async fn start(programs: &Programs, tokens: u32) -> anyhow::Result<Demo> {
+    async fn start(programs: &Programs, args: &Args) -> anyhow::Result<Demo> {
+        let tokens = args.tokens;
         let logs =
             tempfile::Builder::new().prefix("odin-demo-").tempdir().context("cannot create a folder for logs")?;
         let nats = NatsServer::start().await.context("cannot start nats-server")?;
@@ -108,6 +115,8 @@ impl Demo {
             bail!("the streams were not created: ws-gateway provision ended with {status}\n{}", provision.log());
         }
 
+        let page = page_in(&args.page)?;
+        let secret = random_secret().context("no random numbers")?;
         let mut gateways = Vec::new();
         for (index, (port, admin_port)) in GATEWAY_PORTS.into_iter().enumerate() {
             let name = format!("gateway-{}", index + 1);
@@ -118,6 +127,8 @@ impl Demo {
                 .args(["--listen", &free_or_any(port), "--admin-listen", &free_or_any(admin_port)])
                 // No load balancer has to notice, and the person who pressed Ctrl-C waits.
                 .args(["--drain-pause", "0s", "--drain-window", "1s"])
+                .args(["--auth-algorithms", "HS256", "--auth-hs256-secret", &secret])
+                .args(page.iter().flat_map(|folder| ["--http-files", folder.as_str()]))
                 .start()
                 .await
                 .with_context(|| format!("cannot start {name}"))?;
@@ -131,6 +142,12 @@ impl Demo {
             .log(&log)
             .spawn()?;
         eprintln!("publisher    {tokens} tokens (log {})", log.display());
+        let token = token(&programs.client, &secret).await?;
+        eprintln!("token        {token}\n             of {USER}, to sign in with");
+        match page {
+            Some(_) => eprintln!("page         http://{}/", gateways[0].listen()),
+            None => eprintln!("page         not built: `make page` needs npm"),
+        }
         Ok(Demo { publisher, gateways, nats, _logs: logs })
     }
 
@@ -162,6 +179,37 @@ impl Demo {
         futures_util::future::join_all(self.gateways.iter().map(|gateway| terminate(gateway.process()))).await;
         terminate(self.nats.process()).await;
     }
+}
+
+/// The folder of the page, if it was built.
+fn page_in(folder: &Path) -> anyhow::Result<Option<String>> {
+    if !folder.join("index.html").is_file() {
+        return Ok(None);
+    }
+    let folder = folder.canonicalize().with_context(|| format!("cannot find {}", folder.display()))?;
+    Ok(Some(folder.to_str().context("the folder of the page has a name that is no text")?.to_owned()))
+}
+
+/// A secret that is gone with the demo.
+fn random_secret() -> std::io::Result<String> {
+    use std::io::Read as _;
+
+    let mut bytes = [0; 24];
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// A token of a user whom the simulator has trades for.
+async fn token(client: &Path, secret: &str) -> anyhow::Result<String> {
+    let made = tokio::process::Command::new(client)
+        .args(["token", "--sub", USER, "--tier", "premium", "--secret", secret])
+        .output()
+        .await
+        .with_context(|| format!("cannot start {}", client.display()))?;
+    if !made.status.success() {
+        bail!("no token was made: {}", String::from_utf8_lossy(&made.stderr).trim());
+    }
+    Ok(String::from_utf8_lossy(&made.stdout).trim().to_owned())
 }
 
 /// An address with this port, or with any port when it is taken.
