@@ -115,9 +115,9 @@ pub(crate) fn retry_ms(when: Reconnect) -> u64 {
     }
 }
 
-/// An event that has nothing but an `id`: a browser remembers it and fires nothing.
-pub(crate) fn append_id(cursor: Cursor, out: &mut Vec<u8>) {
-    out.extend_from_slice(format!("id: {cursor}\n\n").as_bytes());
+/// An event with its `id`: the position behind it.
+pub(crate) fn with_id(cursor: Cursor, event: &[u8]) -> Bytes {
+    [format!("id: {cursor}\n").as_bytes(), event].concat().into()
 }
 
 #[cfg(test)]

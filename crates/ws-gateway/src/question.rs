@@ -23,10 +23,12 @@ pub(crate) struct Question {
     pub(crate) answer: oneshot::Sender<Answer>,
 }
 
-/// Sequences of a channel's chains that are not to be sent again.
+/// Where a client stands in a channel, and sequences of its chains that are not to be sent again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Had {
     pub(crate) channel: String,
+    /// The sequence of its cursor.
+    pub(crate) seq: u64,
     /// The mark of a chain (see [`mark_of`]) and its last sequence.
     pub(crate) chains: Vec<(u64, u64)>,
 }

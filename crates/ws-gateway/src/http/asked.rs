@@ -6,6 +6,7 @@ use axum::{
 };
 use bytes::Bytes;
 use odin_protocol::{
+    Cursor,
     channel::Channel,
     codec::Codec,
     error::ErrorCode,
@@ -89,8 +90,9 @@ impl Asked {
     pub(super) fn had(&self) -> Vec<Had> {
         let both = self.channels.iter().zip(&self.places);
         let had = both.filter_map(|(request, place)| {
-            let chains = place.as_ref().map(|place| place.chains.clone()).filter(|chains| !chains.is_empty())?;
-            Some(Had { channel: request.channel.clone(), chains })
+            let place = place.as_ref()?;
+            let cursor: Cursor = place.cursor.parse().ok()?;
+            Some(Had { channel: request.channel.clone(), seq: cursor.seq, chains: place.chains.clone() })
         });
         had.collect()
     }

@@ -12,7 +12,7 @@ use super::{
     subscription::{Cursor, Floor},
 };
 use crate::{
-    format::{Format, append_id},
+    format::{Format, with_id},
     page::Page,
     publication::Publication,
     question::mark_of,
@@ -63,7 +63,7 @@ pub(super) struct Debtor<'a> {
     pub(super) format: Format,
     /// Marks of chains and their last sequences, which a polling client has had.
     pub(super) had: &'a [(u64, u64)],
-    /// Each update is followed by the position it is.
+    /// Each update has the position it is.
     pub(super) has_ids: bool,
     pub(super) subscription: usize,
 }
@@ -111,11 +111,7 @@ impl Debtor<'_> {
     fn with_id(&self, publication: &Publication, frame: Bytes) -> Bytes {
         match self.feed.id_of(publication).filter(|_| self.has_ids) {
             None => frame,
-            Some(cursor) => {
-                let mut bytes = frame.to_vec();
-                append_id(cursor, &mut bytes);
-                bytes.into()
-            }
+            Some(cursor) => with_id(cursor, &frame),
         }
     }
 

@@ -2,16 +2,11 @@
 
 use std::io::IoSlice;
 
-use bytes::Bytes;
-
 use super::{
     Shard,
     connection::{Outbox, UNTOUCHED, Written},
 };
-use crate::{
-    format::{Format, append_id},
-    metrics::CloseReason,
-};
+use crate::{format::Format, metrics::CloseReason};
 
 /// Most pieces offered to a socket in one call.
 const PIECES: usize = 64;
@@ -34,8 +29,8 @@ pub(crate) struct FanOut {
     pub(crate) touched: Vec<u32>,
     /// For each touched feed and format, where its frames lie in `bytes`.
     spans: Vec<[(usize, usize); Format::ALL.len()]>,
-    /// For each touched feed, where its events end with their position: for streams that have no other feed.
-    id_ends: Vec<usize>,
+    /// For each touched feed, where its events lie with their positions: for streams that have no other feed.
+    with_ids: Vec<(usize, usize)>,
     bytes: Vec<u8>,
     links: Vec<Link>,
     /// Connections with something to write.
@@ -66,8 +61,9 @@ impl Shard {
             let format = connection.format.index();
             let has_id = connection.has_own_ids();
             let span = |touched: u32| {
-                let (start, end) = turn.spans[touched as usize][format];
-                &turn.bytes[start..if has_id { turn.id_ends[touched as usize] } else { end }]
+                let touched = touched as usize;
+                let (start, end) = if has_id { turn.with_ids[touched] } else { turn.spans[touched][format] };
+                &turn.bytes[start..end]
             };
             let mut written = Written::All;
             let mut taken = 0;
@@ -118,7 +114,7 @@ impl Shard {
         }
         turn.touched.clear();
         turn.spans.clear();
-        turn.id_ends.clear();
+        turn.with_ids.clear();
         turn.links.clear();
         turn.dirty.clear();
         turn.bytes.clear();
@@ -141,12 +137,11 @@ impl Shard {
                 spans[format.index()] = (start, turn.bytes.len());
             }
             turn.spans.push(spans);
-            if let Some(cursor) = feed.turn.last().and_then(|last| feed.id_of(last))
-                && !feed.subscribers[Format::Events.index()].is_empty()
-            {
-                append_id(cursor, &mut turn.bytes);
+            let start = turn.bytes.len();
+            if !feed.subscribers[Format::Events.index()].is_empty() {
+                feed.turn.iter().for_each(|publication| turn.bytes.extend_from_slice(&feed.event_of(publication)));
             }
-            turn.id_ends.push(turn.bytes.len());
+            turn.with_ids.push((start, turn.bytes.len()));
         }
     }
 
@@ -180,7 +175,7 @@ impl Shard {
         let now_s = self.now_s();
         let cursors = self.cursors_at_head(slot as usize);
         let connection = &mut self.connections[slot as usize];
-        let format = connection.format;
+        let (format, has_id) = (connection.format, connection.has_own_ids());
         let mut outbox = Box::new(Outbox { progress_s: now_s, ..Outbox::default() });
         outbox.cursors = cursors;
         let mut delivered = 0;
@@ -195,7 +190,7 @@ impl Shard {
                 if taken == 0 {
                     break;
                 }
-                let frame = publication.frame(format);
+                let frame = if has_id { feed.event_of(publication) } else { publication.frame(format).clone() };
                 if taken < frame.len() {
                     outbox.rest = frame.slice(taken..);
                 }
@@ -203,11 +198,6 @@ impl Shard {
                 cursor.position += 1;
                 cursor.seq = cursor.seq.max(publication.seq);
                 delivered += 1;
-            }
-            if taken > 0 && outbox.rest.is_empty() && connection.has_own_ids() {
-                // All frames went, and a part of the position behind them.
-                let (end, id_end) = (turn.spans[touched as usize][format.index()].1, turn.id_ends[touched as usize]);
-                outbox.rest = Bytes::copy_from_slice(&turn.bytes[end + taken..id_end]);
             }
         }
         connection.outbox = Some(outbox);

@@ -6,6 +6,7 @@ use std::{
     sync::Arc,
 };
 
+use bytes::Bytes;
 use odin_protocol::{
     Cursor, Epoch,
     error::ResumeFailure,
@@ -15,7 +16,7 @@ use slab::Slab;
 
 use super::ring::Ring;
 use crate::{
-    format::Format,
+    format::{Format, with_id},
     publication::{Body, Publication},
     queue::FeedId,
     rules::Topic,
@@ -198,6 +199,15 @@ impl Feed {
     pub(crate) fn id_of(&self, publication: &Publication) -> Option<Cursor> {
         let has_value = matches!(publication.body, Body::Value(_));
         (self.is_one_chain() && has_value).then(|| publication.cursor())
+    }
+
+    /// A publication as the event of a stream that has no other feed: with its position, if that can be told.
+    pub(crate) fn event_of(&self, publication: &Publication) -> Bytes {
+        let frame = publication.frame(Format::Events);
+        match self.id_of(publication) {
+            None => frame.clone(),
+            Some(cursor) => with_id(cursor, frame),
+        }
     }
 
     /// Sequences that came at positions in (`after`, `until`] although higher ones had come before them.

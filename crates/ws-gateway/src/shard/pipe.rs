@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind, IoSlice};
 
-use odin_protocol::frame::Opcode;
+use odin_protocol::{Cursor, frame::Opcode};
 use tokio::sync::oneshot;
 
 use super::mailbox::Mailbox;
@@ -22,6 +22,8 @@ pub(crate) struct Pipe {
     /// When it is answered with whatever there is, in the shard's seconds.
     pub(super) until_s: u32,
     had: Vec<Had>,
+    /// Channels whose cursors the stream does not reach back to, and their sequences.
+    too_old: Vec<(String, u64)>,
     slot: u32,
     bell: Mailbox<u32>,
     has_rung: bool,
@@ -46,6 +48,7 @@ impl Pipe {
             patience,
             until_s,
             had,
+            too_old: Vec::new(),
             slot,
             bell,
             has_rung: false,
@@ -86,13 +89,22 @@ impl Pipe {
         self.had.iter().find(|had| had.channel == channel).map_or(&[], |had| &had.chains)
     }
 
-    /// The channel begins anew: what the client has had of it is of another stream, or of no matter.
-    pub(super) fn forget_had(&mut self, channel: &str) {
-        self.had.retain(|had| had.channel != channel);
+    /// The channel begins anew: what the client has had of it is of another stream, or of no matter. If its cursor is too
+    /// old, the same one must not be given again.
+    pub(super) fn begin_anew(&mut self, channel: &str, is_too_old: bool) {
+        if let Some(at) = self.had.iter().position(|had| had.channel == channel) {
+            let had = self.had.swap_remove(at);
+            self.too_old.extend(is_too_old.then_some((had.channel, had.seq)));
+        }
+    }
+
+    /// Whether the client can go on from this position.
+    pub(super) fn can_resume(&self, channel: &str, position: Cursor) -> bool {
+        self.too_old.iter().all(|(old, seq)| old != channel || position.seq > *seq)
     }
 
     pub(super) fn has_had(&self) -> bool {
-        !self.had.is_empty()
+        self.had.iter().any(|had| !had.chains.is_empty())
     }
 
     pub(super) fn is_full(&self) -> bool {

@@ -106,11 +106,19 @@ impl Shard {
         has_begun && is_enough && (is_full || (connection.is_at_head() && self.has_places(slot)))
     }
 
-    /// Whether the client can be told where it stands. Without a position of several chains it would have to begin anew.
+    /// Whether the client can be told where it stands; else it would have to begin anew. The last value of one chain is a
+    /// position too.
     fn has_places(&self, slot: usize) -> bool {
-        (0..self.connections[slot].subscriptions.len()).all(|at| {
-            let reached = self.reached_by(slot, at);
-            reached.is_one_chain || reached.position.is_some()
+        let connection = &self.connections[slot];
+        let Stream::Pipe(pipe) = &connection.stream else {
+            return true;
+        };
+        (0..connection.subscriptions.len()).all(|at| {
+            let feed = self.feeds.at(connection.subscriptions[at].feed);
+            let channel = feed.topic.channel.as_str();
+            let position = self.reached_by(slot, at).position;
+            (feed.is_one_chain() && !feed.last.is_empty())
+                || position.is_some_and(|position| pipe.can_resume(channel, position))
         })
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use odin_protocol::{
     channel::Channel,
     close::CloseCode,
-    error::ErrorCode,
+    error::{ErrorCode, ResumeFailure},
     frame::{MAX_CONTROL_BYTES, Opcode, encode_frame},
     message::{ChannelRequest, ClientMessage, ConnectionStatus, ErrorMessage, Mode, RequestId, ServerMessage},
 };
@@ -344,8 +344,9 @@ impl Shard {
         feed: u32,
         beginning: Option<Beginning>,
     ) {
-        if let (Some(Beginning::Snapshot(_)), Stream::Pipe(pipe)) = (beginning, &mut self.connections[slot].stream) {
-            pipe.forget_had(self.feeds.at(feed).topic.channel.as_str());
+        if let (Some(Beginning::Snapshot(why)), Stream::Pipe(pipe)) = (beginning, &mut self.connections[slot].stream) {
+            let is_too_old = matches!(why, Some(ResumeFailure::CursorTooOld | ResumeFailure::ReplayLimit));
+            pipe.begin_anew(self.feeds.at(feed).topic.channel.as_str(), is_too_old);
         }
         let connection = &self.connections[slot];
         let at = connection.find(feed).expect("subscribed before");
