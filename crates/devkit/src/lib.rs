@@ -20,6 +20,7 @@
 //!
 //! Unix only: signals and process groups are the point.
 
+mod balancer;
 mod binary;
 mod cluster;
 mod error;
@@ -32,6 +33,7 @@ mod script;
 mod server;
 mod spawner;
 
+pub use balancer::Balancer;
 pub use binary::{MINIMUM_VERSION, PINNED_WHEEL, nats_binary};
 pub use cluster::{NatsCluster, NatsClusterBuilder};
 pub use error::DevkitError;

@@ -1,7 +1,9 @@
 //! `odin-devkit`: real NATS servers, and all of odin on one machine, from the command line.
 
 mod demo;
+mod lines;
 mod nats;
+mod stage;
 mod stop;
 
 use std::process::ExitCode;
@@ -23,6 +25,8 @@ enum Command {
     Nats(nats::Args),
     /// Runs NATS, two gateways, the price simulator and the terminal client until Ctrl-C.
     Demo(demo::Args),
+    /// Runs NATS, gateways and a balancer for tests in any language: one line of JSON says where, then it takes orders.
+    Stage(stage::Args),
 }
 
 #[tokio::main]
@@ -34,6 +38,7 @@ async fn main() -> ExitCode {
     let result = match args.command {
         Command::Nats(args) => nats::run(args).await,
         Command::Demo(args) => demo::run(args).await,
+        Command::Stage(args) => stage::run(args).await,
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

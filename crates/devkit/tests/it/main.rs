@@ -4,9 +4,11 @@
 //! - `server`: one nats-server: JetStream, restart, ports
 //! - `cluster`: three of them: election, loss of a leader
 //! - `command`: the `odin-devkit` program
+//! - `stage`: a whole odin that takes orders
 
 mod cluster;
 mod command;
 mod process;
 mod server;
+mod stage;
 mod support;
