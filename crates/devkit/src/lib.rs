@@ -23,6 +23,7 @@
 mod balancer;
 mod binary;
 mod cluster;
+pub mod conformance;
 mod error;
 mod gateway;
 mod http;
