@@ -25,7 +25,7 @@ public final class ClientOptions {
     private ClientOptions(Builder builder) {
         urls = List.copyOf(builder.urls);
         maxMessageBytes = builder.maxMessageBytes;
-        transport = builder.transport == null ? new JdkTransport(maxMessageBytes) : builder.transport;
+        transport = builder.transport == null ? new SocketTransport(maxMessageBytes) : builder.transport;
         tokens = builder.tokens;
         listener = builder.listener;
         connectTimeout = builder.connectTimeout;
@@ -146,7 +146,7 @@ public final class ClientOptions {
         }
 
         /**
-         * Takes another WebSocket than the JDK's.
+         * Takes another WebSocket than {@link SocketTransport}.
          *
          * @param transport told of every connection to make
          * @return this

@@ -4,8 +4,8 @@ import java.net.URI;
 import java.time.Duration;
 
 /**
- * The WebSocket underneath, one screen long, so that another library can take the place of the JDK's: OkHttp on Android,
- * or a wire that a test holds.
+ * The WebSocket underneath, one screen long, so that another library can take the place of {@link SocketTransport}: OkHttp
+ * in an app that has it anyway, or a wire that a test holds.
  *
  * <p>A transport knows nothing of what is said. It never connects again by itself.
  */
