@@ -2,6 +2,7 @@ package dev.odin.client;
 
 import dev.odin.client.protocol.Channel;
 import dev.odin.client.protocol.Payload;
+import java.security.SecureRandom;
 import java.util.Objects;
 import java.util.Random;
 import java.util.Set;
@@ -32,7 +33,8 @@ public final class OdinClient implements AutoCloseable {
     private final Set<Channel> held = ConcurrentHashMap.newKeySet();
 
     private OdinClient(ClientOptions options) {
-        session = new Session(options, new Random());
+        // a fleet that starts at one moment must not wait in step
+        session = new Session(options, new Random(new SecureRandom().nextLong()));
         handlers = new Handlers(options.listener(), held::remove);
         driver = new Driver(options, session, handlers);
     }
