@@ -108,7 +108,10 @@ final class Driver implements Runnable {
                     work.run();
                 }
                 step();
-                tell();
+                while (tell()) {
+                    // a listener may have asked for something
+                    step();
+                }
             }
         } catch (RuntimeException | Error fault) {
             LOG.log(Level.SEVERE, "the client failed", fault);
@@ -271,11 +274,12 @@ final class Driver implements Runnable {
         }
     }
 
-    /** Tells the listeners what has happened. */
-    private void tell() {
+    /** Tells the listeners what has happened; whether there was anything. */
+    private boolean tell() {
         state = currentState();
         long begin = now();
         Event event = session.nextEvent();
+        boolean isAny = event != null;
         while (event != null) {
             if (event instanceof Event.Unsubscribed gone && !session.isWanted(gone.channel())) {
                 handlers.end(Channel.parse(gone.channel()));
@@ -288,6 +292,7 @@ final class Driver implements Runnable {
         if (now - begin > SLOW_MS) {
             session.listensAgain(now);
         }
+        return isAny;
     }
 
     private State currentState() {
