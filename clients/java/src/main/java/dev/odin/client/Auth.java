@@ -20,8 +20,6 @@ final class Auth {
     /** A token with less to live was accepted all the same: the clocks disagree, and only the gateway knows. */
     private static final long MIN_LIFE_MS = 1_000;
     private static final long MAX_LIFE_MS = 30L * 24 * 3_600_000;
-    /** Longest wait that a gateway may ask for. */
-    private static final long MAX_WAIT_MS = 600_000;
     /** Least time between two questions to the source, however often a gateway says that the token expires. */
     private static final long PACE_MS = 1_000;
     /** The first token that is not valid may be one that was replaced a moment ago; so many in a row are not. */
@@ -177,7 +175,7 @@ final class Auth {
 
     /** The {@code error} about the token. */
     Setback refused(long now, ServerMessage.Error error, Random random) {
-        long wait = error.retryAfterMs() == null ? 0 : Math.min(error.retryAfterMs(), MAX_WAIT_MS);
+        long wait = Backoff.asked(error.retryAfterMs());
         AuthFailure why = new AuthFailure(AuthFailure.Kind.REFUSED, error.code(), Text.printable(error.message()), wait);
         if (!isSignedIn && !error.code().mayRetry()) {
             refusals += 1;

@@ -13,6 +13,8 @@ final class Backoff {
     static final long DEFAULT_BASE_MS = 500;
     /** Longest wait of all, in milliseconds. */
     static final long DEFAULT_CAP_MS = 30_000;
+    /** Longest wait that the other side may ask for. */
+    private static final long MAX_ASKED_MS = 600_000;
     /** The step a "come back later" starts at: waits of up to 16 × base, by default 8 s. */
     private static final int LATER_STEP = 4;
     /** Beyond it no cap of sense is left unreached, and no sum overflows. */
@@ -52,6 +54,11 @@ final class Backoff {
     /** The connection has been stable: the next wait is short again. */
     void reset() {
         step = 0;
+    }
+
+    /** What the other side asks to wait, within reason: nothing that it says stops the client for good. */
+    static long asked(Long millis) {
+        return millis == null ? 0 : Math.max(0, Math.min(MAX_ASKED_MS, millis));
     }
 
     /** A time between zero and {@code ceilingMs}, both included. */

@@ -16,8 +16,6 @@ import java.util.Set;
 public record Parting(Kind kind, int code, String text, long retryAfterMs, AuthFailure auth) {
     /** HTTP answers after which trying again meets the same answer. */
     private static final Set<Integer> HOPELESS = Set.of(400, 401, 403, 404, 405, 414, 426, 431);
-    /** Longest {@code Retry-After} that is honoured. */
-    private static final long MAX_RETRY_AFTER_MS = 600_000;
 
     /** What happened. */
     public enum Kind {
@@ -52,8 +50,8 @@ public record Parting(Kind kind, int code, String text, long retryAfterMs, AuthF
     }
 
     static Parting status(int status, long retryAfterMs) {
-        long wait = Math.max(0, Math.min(MAX_RETRY_AFTER_MS, retryAfterMs));
-        return new Parting(Kind.STATUS, status, "handshake answered with status " + status, wait, null);
+        String text = "handshake answered with status " + status;
+        return new Parting(Kind.STATUS, status, text, Backoff.asked(retryAfterMs), null);
     }
 
     static Parting notSignedIn(AuthFailure why) {

@@ -20,8 +20,6 @@ final class Publishes {
     static final int MAX_UNDER_WAY = 16;
     /** One without an answer for so long will not get one: the gateway itself waits less for the stream. */
     static final long TIMEOUT_MS = 30_000;
-    /** Longest time for which a gateway can hold publications back. */
-    private static final long MAX_HOLD_MS = 600_000;
     private static final long NEVER = Long.MAX_VALUE;
 
     private record Waiting(String channel, String data, CompletableFuture<Published> outcome) {
@@ -103,7 +101,7 @@ final class Publishes {
         if (publication == null) {
             return false;
         }
-        long retryAfterMs = error.retryAfterMs() == null ? 0 : Math.min(error.retryAfterMs(), MAX_HOLD_MS);
+        long retryAfterMs = Backoff.asked(error.retryAfterMs());
         if (error.code() == ErrorCode.RATE_LIMITED) {
             holdUntil = Math.max(holdUntil, now + retryAfterMs);
         }

@@ -154,7 +154,7 @@ final class Receiver {
             String about = error.channel() == null ? null : Text.printable(error.channel());
             session.events.add(new Event.Refused(error.code(), message, about, null));
         }
-        long atLeastMs = error.retryAfterMs() == null ? 0 : error.retryAfterMs();
+        long atLeastMs = Backoff.asked(error.retryAfterMs());
         for (Channel channel : channels) {
             if (error.code().mayRetry()) {
                 long wait = session.wanted.postpone(channel, now, atLeastMs, session.random);

@@ -12,6 +12,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.atomic.AtomicInteger;
+import okhttp3.OkHttpClient;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 
@@ -25,12 +26,22 @@ class ConformanceTest {
     @Test
     @Timeout(300)
     void doesAllThatTheProtocolAsksOfAClient() throws Exception {
+        pass(new SocketTransport(1024 * 1024));
+    }
+
+    @Test
+    @Timeout(300)
+    void doesTheSameOverOkHttp() throws Exception {
+        pass(new OkHttpTransport(new OkHttpClient()));
+    }
+
+    private static void pass(Transport transport) throws Exception {
         List<String> arguments = List.of("--adapter", "--json", "--backoff-base-ms", "" + BASE.toMillis(),
                 "--backoff-cap-ms", "" + CAP.toMillis());
         List<OdinClient> clients = new ArrayList<>();
         try (Devkit devkit = Devkit.start("conform", arguments)) {
             for (JsonNode scenario : devkit.read().get("scenarios")) {
-                clients.add(takePart(devkit, scenario));
+                clients.add(takePart(devkit, scenario, transport));
             }
             JsonNode line = devkit.read();
             while (!line.has("behaviours")) {
@@ -47,9 +58,10 @@ class ConformanceTest {
     }
 
     /** The application of one scenario. */
-    private static OdinClient takePart(Devkit devkit, JsonNode scenario) {
+    private static OdinClient takePart(Devkit devkit, JsonNode scenario, Transport transport) {
         String name = scenario.get("name").asText();
         ClientOptions.Builder options = ClientOptions.builder(scenario.get("url").asText())
+                .transport(transport)
                 .backoff(BASE, CAP)
                 .listener(event -> report(devkit, name, event));
         AtomicInteger asked = new AtomicInteger();
