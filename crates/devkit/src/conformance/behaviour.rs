@@ -113,6 +113,22 @@ behaviours! {
 mod tests {
     use super::*;
 
+    #[test]
+    fn every_behaviour_is_in_the_table_for_those_who_write_a_client() {
+        let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/clients/writing-a-client.md");
+        let page = std::fs::read_to_string(page).expect("the page is in the checkout");
+        for behaviour in Behaviour::ALL {
+            let cells = format!(
+                "| [{}](../protocol.md#{}) `{}` | {} |",
+                behaviour.text(),
+                behaviour.section(),
+                behaviour.name(),
+                behaviour.level().as_str()
+            );
+            assert!(page.contains(&cells), "{cells}");
+        }
+    }
+
     /// A link of the report that leads nowhere helps nobody.
     #[test]
     fn every_section_is_a_heading_of_the_protocol() {

@@ -17,7 +17,7 @@ pub(super) const SOME: usize = 20;
 /// What a gateway takes by default.
 const UNDER_WAY: usize = 16;
 /// A client that sends nothing for so long waits for an answer.
-const QUIET: Duration = Duration::from_millis(500);
+const QUIET: Duration = Duration::from_secs(1);
 const RETRY_AFTER: Duration = Duration::from_millis(1_500);
 /// How long a client that must not repeat itself is watched.
 const WATCH: Duration = Duration::from_secs(2);
