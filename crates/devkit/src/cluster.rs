@@ -185,6 +185,11 @@ impl NatsCluster {
         &self.nodes
     }
 
+    /// All nodes, in order, to be killed or restarted.
+    pub fn nodes_mut(&mut self) -> &mut [NatsServer] {
+        &mut self.nodes
+    }
+
     /// Index of the node that leads `stream`, waiting for an election to end.
     ///
     /// # Errors

@@ -74,6 +74,12 @@ pub enum DevkitError {
         /// End of the range, exclusive.
         to: u16,
     },
+    /// A name that is no scenario's.
+    #[error("no scenario is called {name:?}")]
+    Scenario {
+        /// As given.
+        name: String,
+    },
     /// A nats-server that runs did not answer as it should.
     #[error("nats at {url}: {reason}")]
     Nats {

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
+use crate::port::Lease;
+use crate::server::is_port_taken;
 use crate::{DevkitError, POLL, Process, START_LIMIT, http};
 
 /// How long a gateway may take to drain after SIGTERM: its default pause and window (2 s + 30 s), and some.
@@ -19,6 +21,7 @@ pub struct GatewayBuilder {
     args: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
     log: Option<PathBuf>,
+    keeps_ports: bool,
 }
 
 impl GatewayBuilder {
@@ -58,11 +61,32 @@ impl GatewayBuilder {
         self
     }
 
+    /// Takes ports that stay this gateway's own while its handle lives, so that [`Gateway::restart`] finds them free.
+    /// `--listen` and `--admin-listen` must not be among the arguments then.
+    #[must_use]
+    pub fn keep_ports(mut self) -> Self {
+        self.keeps_ports = true;
+        self
+    }
+
     /// Starts the gateway and waits until it listens, ready or not: without NATS it listens and is not ready.
     ///
     /// # Errors
     /// [`DevkitError::Binary`] without such a program, [`DevkitError::Exited`] with its log when it refuses to start.
-    pub async fn start_listening(self) -> Result<Gateway, DevkitError> {
+    pub async fn start_listening(mut self) -> Result<Gateway, DevkitError> {
+        let mut leases = Vec::new();
+        if self.keeps_ports {
+            for option in ["--listen", "--admin-listen"] {
+                let lease = Lease::take()?;
+                self.args.extend([option.into(), format!("127.0.0.1:{}", lease.port()).into()]);
+                leases.push(lease);
+            }
+        }
+        let (process, listen, admin_listen) = self.launch().await?;
+        Ok(Gateway { process, listen, admin_listen, recipe: self, _leases: leases })
+    }
+
+    async fn launch(&self) -> Result<(Process, String, String), DevkitError> {
         let defaults = [
             ("--listen", "127.0.0.1:0"),
             ("--admin-listen", "127.0.0.1:0"),
@@ -85,9 +109,9 @@ impl GatewayBuilder {
         let line = process.wait_for_line("\"listening\"", START_LIMIT).await?;
         let [listen, admin_listen] = ["listen", "admin_listen"].map(|field| text_field(&line, field));
         match (listen, admin_listen) {
-            (Some(listen), Some(admin_listen)) => Ok(Gateway { process, listen, admin_listen }),
+            (Some(listen), Some(admin_listen)) => Ok((process, listen, admin_listen)),
             _ => Err(DevkitError::Binary {
-                path: self.binary,
+                path: self.binary.clone(),
                 reason: format!("its line {line:?} lacks the addresses listen and admin_listen"),
             }),
         }
@@ -112,6 +136,8 @@ pub struct Gateway {
     process: Process,
     listen: String,
     admin_listen: String,
+    recipe: GatewayBuilder,
+    _leases: Vec<Lease>,
 }
 
 impl Gateway {
@@ -138,6 +164,7 @@ impl Gateway {
             args: Vec::new(),
             env: Vec::new(),
             log: None,
+            keeps_ports: false,
         }
     }
 
@@ -207,6 +234,27 @@ impl Gateway {
     /// [`DevkitError::Timeout`] when it took longer than its default drain window and was killed.
     pub async fn terminate(&mut self) -> Result<ExitStatus, DevkitError> {
         self.process.terminate(DRAIN_LIMIT).await
+    }
+
+    /// Starts a gateway that has ended again, with the same options, and returns when it listens, ready or not. The
+    /// addresses are the same after [`GatewayBuilder::keep_ports`], or when `--listen` and `--admin-listen` were given.
+    ///
+    /// # Errors
+    /// As [`GatewayBuilder::start_listening`]; also when a foreign program keeps its port for longer than
+    /// [`START_LIMIT`].
+    ///
+    /// # Panics
+    /// When it still runs: whether to kill or to drain it is the caller's to say.
+    pub async fn restart(&mut self) -> Result<(), DevkitError> {
+        assert!(!self.process.is_running(), "{} still runs", self.process.name());
+        let deadline = Instant::now() + START_LIMIT;
+        (self.process, self.listen, self.admin_listen) = loop {
+            match self.recipe.launch().await {
+                Err(error) if is_port_taken(&error) && Instant::now() < deadline => tokio::time::sleep(POLL * 10).await,
+                result => break result?,
+            }
+        };
+        Ok(())
     }
 
     /// Freezes the gateway (SIGSTOP): connections stay open, nobody is answered.

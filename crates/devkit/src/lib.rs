@@ -20,8 +20,10 @@
 //!
 //! Unix only: signals and process groups are the point.
 
+mod balancer;
 mod binary;
 mod cluster;
+pub mod conformance;
 mod error;
 mod gateway;
 mod http;
@@ -32,6 +34,7 @@ mod script;
 mod server;
 mod spawner;
 
+pub use balancer::Balancer;
 pub use binary::{MINIMUM_VERSION, PINNED_WHEEL, nats_binary};
 pub use cluster::{NatsCluster, NatsClusterBuilder};
 pub use error::DevkitError;

@@ -1,7 +1,10 @@
-//! `odin-devkit`: real NATS servers, and all of odin on one machine, from the command line.
+//! `odin-devkit`: real NATS servers, all of odin on one machine, and an examination of clients, from the command line.
 
+mod conform;
 mod demo;
+mod lines;
 mod nats;
+mod stage;
 mod stop;
 
 use std::process::ExitCode;
@@ -9,7 +12,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
-/// Starts real NATS servers, and a whole odin, on this machine.
+/// Starts real NATS servers, and a whole odin, on this machine, and examines clients.
 #[derive(Debug, Parser)]
 #[command(name = "odin-devkit", version)]
 struct Args {
@@ -23,6 +26,10 @@ enum Command {
     Nats(nats::Args),
     /// Runs NATS, two gateways, the price simulator and the terminal client until Ctrl-C.
     Demo(demo::Args),
+    /// Runs NATS, gateways and a balancer for tests in any language: one line of JSON says where, then it takes orders.
+    Stage(stage::Args),
+    /// Plays a gateway to a client of any language, and reports whether it keeps to the protocol.
+    Conform(conform::Args),
 }
 
 #[tokio::main]
@@ -34,6 +41,8 @@ async fn main() -> ExitCode {
     let result = match args.command {
         Command::Nats(args) => nats::run(args).await,
         Command::Demo(args) => demo::run(args).await,
+        Command::Stage(args) => stage::run(args).await,
+        Command::Conform(args) => conform::run(args).await,
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -3,6 +3,7 @@
 //! | file | against |
 //! |---|---|
 //! | `auth.rs` | a scripted server: signing in, refreshing, refusals |
+//! | `conform.rs` | the examination of `odin_devkit::conformance` |
 //! | `connection.rs` | a scripted server: handshakes, close codes, heartbeats, back-pressure |
 //! | `publish.rs` | a scripted server: publications and what becomes of them |
 //! | `resume.rs` | a scripted server: cursors, overlaps, broken promises |
@@ -14,6 +15,7 @@
 //! | `rolling.rs` | real gateways that are killed and drained under load |
 
 mod auth;
+mod conform;
 mod connection;
 mod gateway;
 mod publish;
