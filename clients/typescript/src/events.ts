@@ -65,9 +65,7 @@ const open: OpenTransport = (around, handlers) => {
       }
       end({ reason: 'the stream ended', comeBack: 'soon' });
     } catch (error) {
-      end(
-        error instanceof SyntaxError ? { reason: `not readable: ${error.message}`, comeBack: 'later' } : failed(error),
-      );
+      end(failed(error));
     }
   };
 

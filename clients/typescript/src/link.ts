@@ -193,6 +193,7 @@ export function createLink(host: Host, kind: TransportKind): Link {
       if (!transport.send({ type: 'unsubscribe', id: host.nextId(), channels })) return host.renew(link);
     }
     if (!request(due)) host.renew(link);
+    settled();
   };
 
   /** Asks for all of these, in as many messages as it takes. */
