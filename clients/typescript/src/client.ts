@@ -52,6 +52,22 @@ export interface SignedIn {
   readonly refresh: boolean;
 }
 
+/** What a client has counted since it was made. */
+export interface Stats {
+  /** Connections that could be used. */
+  connects: number;
+  /** Messages of gateways, of all kinds. */
+  messages: number;
+  /** What came from gateways: bytes, or characters of text. */
+  bytes: number;
+  /** Updates that were given to the application. */
+  updates: number;
+  /** Updates that had come before, and were dropped. */
+  overlaps: number;
+  /** Gaps, announced or not. */
+  gaps: number;
+}
+
 /** Events of the client; those of subscriptions come here too, for all of them. */
 export interface OdinEvents {
   /** {@link Odin.state} has changed. */
@@ -76,6 +92,8 @@ export interface OdinEvents {
 export interface Odin {
   /** Where the client stands; a new object with each change, fit for `useSyncExternalStore` and the like. */
   readonly state: State;
+  /** What was counted so far, a copy. */
+  readonly stats: Stats;
   /** Calls `listener` for each event; gives a function that ends it. */
   on<K extends keyof OdinEvents>(event: K, listener: (event: OdinEvents[K]) => void, options?: { once?: boolean }): Off;
   /**
@@ -119,6 +137,7 @@ export function connect(options: ConnectOptions): Odin {
   const wishes: Wishes = new Map();
   const positions = createPositions();
   const memory = { refusals: 0, isCounted: false };
+  const stats: Stats = { connects: 0, messages: 0, bytes: 0, updates: 0, overlaps: 0, gaps: 0 };
   let codec: Codec | undefined = settings.codec === 'json' ? json : undefined;
   let lastId = 0;
   let isClosed = false;
@@ -134,6 +153,7 @@ export function connect(options: ConnectOptions): Odin {
     event: K,
     value: OdinEvents[K] & SubscriptionEvents[K],
   ) => {
+    if (event === 'gap') stats.gaps += 1;
     for (const wish of concerned(value.channel)) for (const handle of wish.handles) handle.emit(event, value);
     emitter.emit(event, value as OdinEvents[K]);
   };
@@ -182,6 +202,7 @@ export function connect(options: ConnectOptions): Odin {
     positions,
     publishes,
     memory,
+    stats,
     nextId,
     codec() {
       if (codec) return codec;
@@ -196,6 +217,7 @@ export function connect(options: ConnectOptions): Odin {
     freshToken: () => within(settings.clock, settings.tokenTimeoutMs, async () => settings.token!()),
     greeted: (link) => course.greeted(link),
     ready(link) {
+      stats.connects += 1;
       course.ready(link);
       flush();
     },
@@ -209,7 +231,9 @@ export function connect(options: ConnectOptions): Odin {
     signedIn: (_link, event) => emitter.emit('auth', event),
     update(message) {
       const judged = positions.update(message);
+      if (judged === 'drop') stats.overlaps += 1;
       if (judged === 'drop' || judged === 'stray') return;
+      stats.updates += 1;
       const { channel, key } = message;
       if (typeof judged === 'object') {
         tell('gap', { channel, ...(key !== undefined && { key }), ...judged, reason: 'unannounced' });
@@ -340,6 +364,9 @@ export function connect(options: ConnectOptions): Odin {
   return {
     get state() {
       return course.state;
+    },
+    get stats() {
+      return { ...stats };
     },
     on: emitter.on,
     subscribe: subscribe as Odin['subscribe'],

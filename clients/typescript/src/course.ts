@@ -150,10 +150,10 @@ export function createCourse(around: Surroundings): Course {
   };
 
   const up = (link: Link) => {
-    const { connectionId, connectedClients } = link.hello!;
+    const { connectionId, connectedClients, server, epoch } = link.hello!;
     const clients = connectedClients < 0 ? undefined : connectedClients;
     upAt = clock.monotonic();
-    const connection = { transport: link.kind.name, connectionId, since: clock.now(), clients };
+    const connection = { transport: link.kind.name, connectionId, since: clock.now(), clients, server, epoch };
     around.inUse(link);
     change({ type: 'up', connection, stale: link.stale });
     if (link.kind.isSocket) {

@@ -60,7 +60,7 @@ const open: OpenTransport = (around, handlers) => {
       for (;;) {
         const { done, value } = await reader.read();
         if (done || isOver) break;
-        handlers.sign();
+        handlers.sign(value.length);
         sse.push(value);
       }
       end({ reason: 'the stream ended', comeBack: 'soon' });

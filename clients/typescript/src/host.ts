@@ -3,7 +3,7 @@
  */
 
 import type { AuthMemory } from './auth.js';
-import type { SignedIn } from './client.js';
+import type { SignedIn, Stats } from './client.js';
 import type { Parting } from './close.js';
 import type { Codec } from './codec.js';
 import type { OdinError } from './errors.js';
@@ -24,6 +24,7 @@ export interface Host {
   readonly positions: Positions;
   readonly publishes: Publishes;
   readonly memory: AuthMemory;
+  readonly stats: Stats;
   /** Ids are never used twice, on whatever connection. */
   nextId(): number;
   /** How messages are written on a WebSocket. */

@@ -112,7 +112,7 @@ export function createLink(host: Host, kind: TransportKind): Link {
     if (isOver) return;
     const { freshToken } = host;
     const around = { settings, codec, token: kind.isSocket ? undefined : token, freshToken, mode: host.positions.mode };
-    transport = kind.open(around, { message: receive, sign: () => heartbeat?.heard(), end: leave });
+    transport = kind.open(around, { message: receive, sign, end: leave });
     if (!kind.isSocket) {
       // the token goes with each request, and there is nothing to wait for
       token = undefined;
@@ -253,9 +253,14 @@ export function createLink(host: Host, kind: TransportKind): Link {
     settled();
   };
 
+  const sign = (size: number) => {
+    host.stats.bytes += size;
+    heartbeat?.heard();
+  };
+
   const receive = (message: ServerMessage) => {
     if (isOver) return;
-    heartbeat?.heard();
+    host.stats.messages += 1;
     const isAnswer = host.publishes.take(message);
     if (isRetired && !host.publishes.isWaiting(link)) stop();
     if (isAnswer || isRetired || auth?.take(message)) return;

@@ -85,8 +85,10 @@ const open: OpenTransport = (around, handlers) => {
         const path = `/v1/poll?wait=${hasGreeted ? pollWaitS : 0}`;
         const response = await post(around, path, { type: 'subscribe', channels }, signal);
         if (response.ok) {
-          const answer = (await response.json()) as Answer;
+          const text = await response.text();
           if (signal.aborted) return;
+          handlers.sign(text.length);
+          const answer = JSON.parse(text) as Answer;
           greet();
           take(asked, answer);
           hasNewToken = hasFailed = false;

@@ -12,8 +12,8 @@ import type { Settings, TransportName } from './options.js';
 export interface Handlers {
   /** A message came. */
   message(message: ServerMessage): void;
-  /** A sign of life that is no message. */
-  sign(): void;
+  /** So much came, whatever it is: a sign of life. In bytes, or characters of text. */
+  sign(size: number): void;
   /** It is over, for whatever reason but {@link Transport.close}. Called once, and nothing after it. */
   end(parting: Parting): void;
 }

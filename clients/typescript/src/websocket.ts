@@ -36,6 +36,7 @@ const open: OpenTransport = ({ settings, codec }, handlers) => {
   };
   socket.onmessage = ({ data }: { data: unknown }) => {
     if (isOver) return;
+    handlers.sign(typeof data === 'string' ? data.length : (data as ArrayBuffer).byteLength);
     let message;
     try {
       message = (typeof data === 'string' ? json : codec).decode(data);
