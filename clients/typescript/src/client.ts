@@ -163,7 +163,10 @@ export function connect(options: ConnectOptions): Odin {
     return [...wishes.values()].filter((wish) => wish.channel === channel || patternOf(wish.channel) === channel);
   };
   const flush = () => {
-    if (course.current?.isReady) publishes.flush(course.current);
+    const { current } = course;
+    if (!current?.isReady) return;
+    current.flush();
+    publishes.flush(current);
   };
   const publishes = createPublishes(settings, nextId, flush);
 

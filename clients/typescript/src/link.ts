@@ -47,8 +47,10 @@ export interface Link extends Outlet {
   readonly isSettled: boolean;
   /** The gateway says that all values may be old. */
   stale: { reason?: string; since?: number } | undefined;
-  /** Asks for what is wished for and was not asked for yet. */
+  /** Asks for what is wished for and was not asked for yet, in a moment. */
   sync(): void;
+  /** Asks for it now, if the moment would be this one: what was subscribed before a publication goes before it. */
+  flush(): void;
   /** The confirmed channels. */
   active(): Iterable<string>;
   /** There is reason to doubt that it is still there. */
@@ -170,11 +172,12 @@ export function createLink(host: Host, kind: TransportKind): Link {
     isSyncing = true;
     const wait = syncedAt + PACE_MS - clock.monotonic();
     if (wait > 0) syncTimer = clock.setTimeout(compare, wait);
-    else queueMicrotask(compare);
+    else queueMicrotask(() => isSyncing && compare());
   };
 
   const compare = () => {
     isSyncing = false;
+    syncTimer = undefined;
     if (isOver || isRetired || !transport || (kind.isSocket && !isReady)) return;
     const gone: string[] = [];
     for (const [channel, step] of steps) {
@@ -338,6 +341,9 @@ export function createLink(host: Host, kind: TransportKind): Link {
     encode: (message) => codec.encode(message),
     send: (message) => void transport!.send(message),
     sync,
+    flush() {
+      if (isSyncing && syncTimer === undefined) compare();
+    },
     active,
     doubt: () => heartbeat?.doubt(),
     retire() {

@@ -1,6 +1,6 @@
 /**
- * A WebSocket. Only what all runtimes share is used: a refused handshake looks like a failed connect, and pings of the
- * gateway are not seen.
+ * A WebSocket. Only what all runtimes share is relied on: a refused handshake looks like a failed connect, and pings of
+ * the gateway are seen only where the package `ws` shows them.
  */
 
 import { comeBack, NORMAL } from './close.js';
@@ -47,6 +47,7 @@ const open: OpenTransport = ({ settings, codec }, handlers) => {
     }
     handlers.message(message);
   };
+  (socket as { on?: (event: 'ping', listener: () => void) => void }).on?.('ping', () => handlers.sign(0));
   socket.onerror = () => undefined;
   socket.onclose = ({ code, reason }: { code: number; reason: string }) =>
     over(reason || (code === 1006 ? 'connection lost' : `closed with ${code}`), code);
