@@ -10,9 +10,10 @@ import { checkMessage } from './codec.js';
 import { entriesOf, failed, greeting, post, publish, refusal } from './http.js';
 import type { RequestId, ServerMessage } from './message.js';
 import { createSseReader } from './sse.js';
-import type { OpenTransport, TransportKind } from './transport.js';
+import type { OpenTransport } from './transport.js';
 
-const open: OpenTransport = (around, handlers) => {
+/** Opens a stream of events. */
+export const openEvents: OpenTransport = (around, handlers) => {
   const abort = new AbortController();
   let streams = 0;
   let isOver = false;
@@ -92,6 +93,3 @@ const open: OpenTransport = (around, handlers) => {
     },
   };
 };
-
-/** See the file. */
-export const events: TransportKind = { name: 'events', open, isSocket: false };

@@ -3,11 +3,11 @@
  */
 
 import type { AuthMemory } from './auth.js';
-import type { SignedIn, Stats } from './client.js';
 import type { Parting } from './close.js';
 import type { Codec } from './codec.js';
 import type { OdinError } from './errors.js';
 import type { Link } from './link.js';
+import type { SignedIn, Stats } from './odin.js';
 import type { GapMessage, ServerMessage, SubscribedMessage, UpdateMessage } from './message.js';
 import type { Settings } from './options.js';
 import type { Positions } from './positions.js';

@@ -25,6 +25,8 @@ const MAX_REQUEST_BYTES = { socket: 32_768, http: 60_000 };
 const ENTRY_BYTES = 64;
 /** Least time between two rounds of requests, in milliseconds: well below the 100 messages a second of a gateway. */
 const PACE_MS = 20;
+/** Least life of a connection whose token comes with its requests, however often a gateway says that it expires. */
+const REFRESH_PACE_MS = 1_000;
 
 /** How far one wish has come on this connection. */
 interface Step {
@@ -83,6 +85,7 @@ export function createLink(host: Host, kind: TransportKind): Link {
   /** The last error without a request: it may say why a subscription is about to be ended. */
   let farewell: OdinError | undefined;
   let refreshTimer: unknown;
+  const startedAt = clock.monotonic();
   const limit = clock.setTimeout(
     () => leave({ reason: `no answer within ${settings.connectTimeoutMs} ms`, comeBack: 'soon' }),
     settings.connectTimeoutMs + (settings.token ? settings.tokenTimeoutMs : 0),
@@ -97,10 +100,10 @@ export function createLink(host: Host, kind: TransportKind): Link {
     heartbeat?.stop();
     transport?.close();
   };
-  const leave = (parting: Parting) => {
+  const leave = (parting: Parting, unreached = transport !== undefined && hello === undefined) => {
     if (isOver) return;
     stop();
-    host.ended(link, parting, transport !== undefined && hello === undefined);
+    host.ended(link, parting, unreached);
   };
 
   const start = async () => {
@@ -109,12 +112,18 @@ export function createLink(host: Host, kind: TransportKind): Link {
     } catch (error) {
       return leave({ reason: `no token: ${String(error)}`, comeBack: 'soon' });
     }
+    let open = kind.load();
+    try {
+      if (open instanceof Promise) open = await open;
+    } catch (error) {
+      return leave({ reason: `cannot load ${kind.name}: ${String(error)}`, comeBack: 'soon' }, true);
+    }
     const chosen = kind.isSocket ? host.codec() : json;
     codec = chosen instanceof Promise ? await chosen : chosen;
     if (isOver) return;
     const { freshToken } = host;
     const around = { settings, codec, token: kind.isSocket ? undefined : token, freshToken, mode: host.positions.mode };
-    transport = kind.open(around, { message: receive, sign, end: leave });
+    transport = open(around, { message: receive, sign, end: leave });
     if (!kind.isSocket) {
       // the token goes with each request, and there is nothing to wait for
       token = undefined;
@@ -261,6 +270,12 @@ export function createLink(host: Host, kind: TransportKind): Link {
     heartbeat?.heard();
   };
 
+  /** The token came with the request: only another request can bring another one. */
+  const refreshIn = (ms: number) => {
+    clock.clearTimeout(refreshTimer);
+    refreshTimer = clock.setTimeout(() => host.renew(link), ms);
+  };
+
   const receive = (message: ServerMessage) => {
     if (isOver) return;
     host.stats.messages += 1;
@@ -292,24 +307,20 @@ export function createLink(host: Host, kind: TransportKind): Link {
       case 'checkpoint':
         return host.positions.checkpoint(message.cursor, message.channel === undefined ? active() : [message.channel]);
       case 'authenticated':
-        // the token came with the request: only another request can bring another one
         host.signedIn(link, {
           sub: message.sub,
           refresh: false,
           ...(message.expiresAt && { expiresAt: message.expiresAt }),
         });
         if (message.expiresAt !== undefined && !kind.isSocket) {
-          const life = message.expiresAt - clock.now();
-          if (life >= 1_000) {
-            const wait = Math.min(refreshAfter(random, life), 2 ** 31 - 1);
-            refreshTimer = clock.setTimeout(() => host.renew(link), wait);
-          }
+          const wait = refreshAfter(random, message.expiresAt - clock.now());
+          if (wait !== undefined) refreshIn(wait);
         }
         return;
       case 'system:status':
         if (message.status === 'token_expiring') {
           if (kind.isSocket) auth?.expiring(message.expiresInMs);
-          else host.renew(link);
+          else refreshIn(Math.max(0, startedAt + REFRESH_PACE_MS - clock.monotonic()));
         }
         return host.told(link, message);
       default:

@@ -6,7 +6,7 @@
 import { checkMessage } from './codec.js';
 import { entriesOf, failed, greeting, post, publish, refusal } from './http.js';
 import type { RequestId, ServerMessage, SubscribeEntry } from './message.js';
-import type { OpenTransport, TransportKind } from './transport.js';
+import type { OpenTransport } from './transport.js';
 
 /** Most channels of one request. */
 const MAX_CHANNELS = 500;
@@ -26,7 +26,8 @@ interface Answer {
   messages: ServerMessage[];
 }
 
-const open: OpenTransport = (around, handlers) => {
+/** Opens a loop of polls. */
+export const openPoll: OpenTransport = (around, handlers) => {
   const { clock, pollWaitS, connectTimeoutMs } = around.settings;
   const entries = new Map<string, Entry>();
   const lasting = new AbortController();
@@ -184,6 +185,3 @@ const open: OpenTransport = (around, handlers) => {
     close,
   };
 };
-
-/** See the file. */
-export const poll: TransportKind = { name: 'poll', open, isSocket: false };

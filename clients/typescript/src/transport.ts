@@ -47,7 +47,8 @@ export type OpenTransport = (around: Surroundings, handlers: Handlers) => Transp
 /** What differs between transports beside how they are opened. */
 export interface TransportKind {
   readonly name: TransportName;
-  readonly open: OpenTransport;
+  /** How to open one; the fallbacks are loaded when they are needed, for most pages never need them. */
+  readonly load: () => OpenTransport | Promise<OpenTransport>;
   /** Signs in by `auth` on the connection, waits for `connection:status` before it is spoken to, and answers pings. */
   readonly isSocket: boolean;
 }

@@ -5,9 +5,10 @@
 
 import { comeBack, NORMAL } from './close.js';
 import { json } from './codec.js';
-import type { OpenTransport, TransportKind } from './transport.js';
+import type { OpenTransport } from './transport.js';
 
-const open: OpenTransport = ({ settings, codec }, handlers) => {
+/** Opens a WebSocket. */
+export const openWebSocket: OpenTransport = ({ settings, codec }, handlers) => {
   let isOver = false;
   const over = (reason: string, code: number, isUnreadable = false) => {
     if (isOver) return;
@@ -63,6 +64,3 @@ const open: OpenTransport = ({ settings, codec }, handlers) => {
     close,
   };
 };
-
-/** See the file. */
-export const websocket: TransportKind = { name: 'websocket', open, isSocket: true };
