@@ -72,6 +72,8 @@ export function createCourse(around: Surroundings): Course {
   let state: State = { status: 'connecting', attempt: 1 };
   let current: Link | undefined;
   let next: Link | undefined;
+  /** Those that were replaced, and owe an answer. */
+  const retired = new Set<Link>();
   let purpose: Purpose = 'renew';
   /** Tries since a connection was last good. */
   let tries = 0;
@@ -189,7 +191,8 @@ export function createCourse(around: Surroundings): Course {
     current = next;
     next = undefined;
     up(current);
-    old.retire();
+    retired.add(old);
+    old.retire(() => retired.delete(old));
   };
 
   const planProbe = () => {
@@ -292,8 +295,7 @@ export function createCourse(around: Surroundings): Course {
       isClosed = true;
       unwatch();
       clear('retry', 'next', 'probe', 'leave', 'grace');
-      current?.close();
-      next?.close();
+      for (const link of [current, next, ...retired]) link?.close();
       current = next = undefined;
       around.inUse(undefined);
       change({ type: 'end', code: NORMAL, reason: 'closed by the application', willReturn: false });

@@ -146,7 +146,7 @@ export interface Settings {
 type Fetch = typeof globalThis.fetch;
 
 /** Default, least and most of each figure. */
-const FIGURES = {
+export const FIGURES = {
   connectTimeoutMs: [10_000, 1, 600_000],
   tokenTimeoutMs: [10_000, 1, 600_000],
   backoffBaseMs: [500, 1, 600_000],
