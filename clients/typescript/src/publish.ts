@@ -185,7 +185,7 @@ export function createPublishes(settings: Settings, nextId: () => number, change
 }
 
 /** A surrogate without its partner, which JSON can say and UTF-8 cannot. */
-const LONE_SURROGATE = /(?<!\\)(?:\\\\)*\\ud[89a-f]/;
+const LONE_SURROGATE = /(?:^|[^\\])(?:\\\\)*\\ud[89a-f]/;
 
 /** How deep a JSON text is nested. */
 function depthOf(text: string): number {

@@ -321,11 +321,22 @@ describe('options', () => {
   test('know where HTTP is', () => {
     expect(settle({ url: 'wss://a.example:8443/ws?x=1', WebSocket }).httpUrl).toBe('https://a.example:8443');
     expect(settle({ url: 'ws://[::1]/ws', WebSocket }).httpUrl).toBe('http://[::1]');
+    expect(settle({ url: 'WS://a:80', WebSocket }).httpUrl).toBe('http://a:80');
     expect(settle({ url: 'ws://a/ws', httpUrl: 'https://b/odin/', WebSocket }).httpUrl).toBe('https://b/odin');
   });
 
   test('that cannot work are refused', () => {
-    for (const url of ['', 'http://a/ws', 'a', 'wss://', 'wss://user:secret@a/ws', 'wss://a/ws#x']) {
+    for (const url of [
+      '',
+      'http://a/ws',
+      'a',
+      'wss://',
+      'wss://user:secret@a/ws',
+      'wss://a/ws#x',
+      'wss:///ws',
+      'wss://a b/ws',
+      7 as never,
+    ]) {
       expect(wrong({ url }), url).toBe('invalid_argument');
     }
     expect(wrong({ httpUrl: 'ws://a' })).toBe('invalid_argument');
