@@ -6,7 +6,7 @@
  */
 
 import { createAuth, refreshAfter, type Auth } from './auth.js';
-import { ceiling, uniform } from './backoff.js';
+import { ceiling, patience, uniform } from './backoff.js';
 import type { Parting } from './close.js';
 import { json, type Codec } from './codec.js';
 import { mayRetry, OdinError } from './errors.js';
@@ -249,7 +249,7 @@ export function createLink(host: Host, kind: TransportKind): Link {
         const n = tries.get(name) ?? 0;
         tries.set(name, n + 1);
         const most = ceiling('soon', n, settings.backoffBaseMs, settings.backoffCapMs);
-        const wait = (retryAfterMs ?? 0) + uniform(random, 0, most);
+        const wait = patience(retryAfterMs) + uniform(random, 0, most);
         retryInMs = Math.min(retryInMs ?? Infinity, wait);
         step.now = 'later';
         step.timer = clock.setTimeout(() => {

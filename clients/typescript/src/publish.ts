@@ -3,6 +3,7 @@
  * answer does not come its outcome is not known, and that is what is said.
  */
 
+import { patience } from './backoff.js';
 import { bytesOf } from './codec.js';
 import { isChannel, isPattern } from './channel.js';
 import { OdinError } from './errors.js';
@@ -18,8 +19,6 @@ export interface Published {
 
 /** Publications under way at the same time. */
 const MAX_SENT = 16;
-/** Longest time a gateway can hold publications back with, in milliseconds. */
-const MAX_HOLD_MS = 600_000;
 /** What a payload may be nested. */
 const MAX_DEPTH = 64;
 
@@ -148,7 +147,7 @@ export function createPublishes(settings: Settings, nextId: () => number, change
         holds.delete(hold);
         changed();
       };
-      const hold = clock.setTimeout(release, Math.min(retryAfterMs ?? 0, MAX_HOLD_MS));
+      const hold = clock.setTimeout(release, patience(retryAfterMs));
       holds.add(hold);
     }
     // the gateway has sent it on, and does not know what became of it
