@@ -80,7 +80,12 @@ export class Market {
 
   /** From here on the values are not known, until the next update of each token. */
   break(time: number): void {
-    for (const token of this.tokens.values()) token.points.break(time);
+    for (const token of this.tokens.values()) token.break(time);
+  }
+
+  /** Values have been fresh for a while: what no update came for has not changed. */
+  mend(time: number): void {
+    for (const token of this.tokens.values()) token.mend(time);
   }
 
   /** Forgets everything: another gateway's market. */

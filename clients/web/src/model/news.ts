@@ -2,7 +2,7 @@
  * Signals and notifications as they come, newest first, bounded.
  */
 
-import { number, object, string } from "./payload.ts";
+import { number, object, string, time } from "./payload.ts";
 
 /** Signals that are kept, and as many notifications. */
 export const MAX_NEWS = 100;
@@ -65,7 +65,7 @@ export function readSignal(data: unknown, key: string | undefined, ts: number): 
   const severity = string(payload, "severity");
   const direction = string(payload, "direction");
   return {
-    time: number(payload, "timestamp") ?? ts,
+    time: time(payload, "timestamp") ?? ts,
     kind: string(payload, "signal", 40) ?? (kind || "signal"),
     entity: string(payload, "entity", 40) ?? entity,
     severity: severity === "low" || severity === "medium" || severity === "high" ? severity : null,
@@ -80,7 +80,7 @@ export function readNotification(data: unknown, ts: number): Notification {
   const payload = object(data) ?? {};
   const text = string(payload, "text", 300) ?? string(payload, "message", 300);
   return {
-    time: number(payload, "timestamp") ?? ts,
+    time: time(payload, "timestamp") ?? ts,
     title: string(payload, "title", 100) ?? "notification",
     text: text ?? (typeof data === "string" ? data.slice(0, 300) : ""),
   };

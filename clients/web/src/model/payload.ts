@@ -35,6 +35,12 @@ export function string(payload: Payload, member: string, length = 80): string | 
   return value.length > length ? `${value.slice(0, length - 1)}…` : value;
 }
 
+/** The time in a member, milliseconds since 1970; `null` also for one that no calendar has. */
+export function time(payload: Payload, member: string): number | null {
+  const value = number(payload, member);
+  return value !== null && Math.abs(value) <= 8.64e15 ? value : null;
+}
+
 /** Reads a price; `null` if there is none in it. */
 export function readPrice(data: unknown): Price | null {
   const payload = object(data);
@@ -45,6 +51,6 @@ export function readPrice(data: unknown): Price | null {
     price,
     change: number(payload, "priceChange24h"),
     volume: number(payload, "volume24h"),
-    timestamp: number(payload, "timestamp"),
+    timestamp: time(payload, "timestamp"),
   };
 }

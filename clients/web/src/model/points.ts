@@ -43,9 +43,13 @@ export class Points {
     return this.#values[this.#at(index)] ?? NaN;
   }
 
-  /** Adds a value at `time`, or replaces the last one if that is less than {@link SPACING_MS} older. */
-  add(time: number, value: number): void {
+  /**
+   * Adds a value at `time`, or replaces the last one if that is less than {@link SPACING_MS} older. A time before the last
+   * one counts as that.
+   */
+  add(at: number, value: number): void {
     const last = this.#length - 1;
+    const time = last >= 0 ? Math.max(at, this.time(last)) : at;
     if (last >= 0 && time - this.time(last) < SPACING_MS && !Number.isNaN(this.value(last))) {
       this.#values[this.#at(last)] = value;
       return;

@@ -25,6 +25,8 @@ export class Token {
   heardAt = -Infinity;
   /** Counts up with every update, so that a view knows whether it is behind. */
   version = 0;
+  /** The line of its points is interrupted: what the price is at present was not known for a while. */
+  broken = false;
   readonly rate = new Rate();
   readonly points = new Points();
 
@@ -49,6 +51,22 @@ export class Token {
     this.volume = price.volume ?? this.volume;
     this.heardAt = now;
     this.version += 1;
+    this.broken = false;
     this.points.add(time, price.price);
+  }
+
+  /** From `time` on the price is not known. */
+  break(time: number): void {
+    if (this.points.length === 0) return;
+    this.broken = true;
+    this.points.break(time);
+  }
+
+  /** The price at `time` is known to be still the last one. */
+  mend(time: number): void {
+    if (!this.broken) return;
+    this.broken = false;
+    this.version += 1;
+    this.points.add(time, this.price);
   }
 }

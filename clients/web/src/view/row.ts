@@ -134,10 +134,13 @@ export class Row {
 
   #paintFlash(token: Token, now: number, wanted: boolean): void {
     if (this.#flash !== "" && now - this.#flashedAt >= FLASH_MS) this.#setFlash("");
+    const colour = token.direction < 0 ? " flash-down" : " flash-up";
     const moved = token.movedAt > this.#flashedAt && now - token.movedAt < FLASH_MS;
     if (wanted && moved && now - this.#flashedAt >= FLASH_PAUSE_MS) {
       this.#flashedAt = now;
-      this.#setFlash(token.direction < 0 ? " flash-down" : " flash-up");
+      this.#setFlash(colour);
+    } else if (this.#flash !== "") {
+      this.#setFlash(colour);
     }
   }
 

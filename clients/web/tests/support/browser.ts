@@ -1,0 +1,57 @@
+/**
+ * A browser that talks to this machine only.
+ */
+
+import { type Browser, chromium, type Page } from "playwright-core";
+
+/** Starts Chromium (`CHROMIUM`, else Debian's). */
+export async function launch(): Promise<Browser> {
+  return chromium.launch({
+    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+    args: [
+      "--headless",
+      "--no-sandbox",
+      "--disable-gpu",
+      "--disable-quic",
+      "--no-first-run",
+      "--disable-background-networking",
+      "--disable-component-update",
+      "--disable-sync",
+    ],
+  });
+}
+
+/** How a page is opened. */
+export interface Screen {
+  readonly width?: number;
+  readonly height?: number;
+  readonly dark?: boolean;
+  readonly reducedMotion?: boolean;
+  readonly touch?: boolean;
+}
+
+/** Opens a page in a profile of its own, on a screen of 1280 by 800. */
+export async function open(browser: Browser, url: string, screen: Screen = {}): Promise<Page> {
+  const { width = 1280, height = 800, dark = false, reducedMotion = false, touch = false } = screen;
+  const context = await browser.newContext({
+    viewport: { width, height },
+    colorScheme: dark ? "dark" : "light",
+    reducedMotion: reducedMotion ? "reduce" : "no-preference",
+    hasTouch: touch,
+    ...(touch ? { deviceScaleFactor: 2 } : {}),
+  });
+  const page = await context.newPage();
+  await page.goto(url);
+  return page;
+}
+
+/** Waits until the bar on top says `title`, which may be its beginning. */
+export async function waitForStatus(page: Page, title: RegExp, timeout = 30_000): Promise<void> {
+  await page.locator("#status-title", { hasText: title }).waitFor({ timeout });
+}
+
+/** The number of a counter of the page. */
+export async function counter(page: Page, name: string): Promise<number> {
+  const value = page.locator("#counters > div", { has: page.getByText(name, { exact: true }) }).locator("dd");
+  return Number((await value.innerText()).replaceAll(/[^0-9.]/g, ""));
+}
