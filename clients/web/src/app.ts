@@ -6,6 +6,7 @@ import type { Begin, End, Gap, OdinError, SignedIn, State, SystemNews, Update } 
 import { type Address, address } from "./address.ts";
 import { byId, text } from "./dom.ts";
 import { clock, count, price, words } from "./format.ts";
+import { History } from "./history.ts";
 import { Link, type Listener, USER_CHANNELS } from "./link.ts";
 import { Journal } from "./model/journal.ts";
 import { Market } from "./model/market.ts";
@@ -73,6 +74,7 @@ export class App implements Listener {
   readonly #chart = new Chart(this.#frame, this.#palette, this.#settings.chartMinutes, (chartMinutes) =>
     this.#keep({ ...this.#settings, chartMinutes }),
   );
+  readonly #history = new History(this.#market, () => this.#frame.request());
   readonly #feed = new FeedView();
   readonly #news = new NewsView(
     this.#frame,
@@ -310,7 +312,11 @@ export class App implements Listener {
       if (this.#status.fresh && now - this.#freshAt >= MEND_MS) this.#market.mend(Date.now());
       this.#showFeed();
     }
-    this.#chart.show(this.#selected === null ? null : (this.#market.tokens.get(this.#selected) ?? null));
+    const token = this.#selected === null ? undefined : this.#market.tokens.get(this.#selected);
+    this.#chart.show(token ?? null);
+    if (token !== undefined && this.#status.fresh && now - this.#freshAt >= MEND_MS) {
+      this.#history.want(token, this.#address.url);
+    }
     this.#strip.showAge(Date.now(), this.#status.fresh);
     this.#showStatus();
     this.#frame.request();

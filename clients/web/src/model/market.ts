@@ -35,6 +35,8 @@ export class Market {
   unreadable = 0;
   /** Counts up when a token is new. */
   members = 0;
+  /** This clock less the stream's, as the last update shows it, milliseconds; the way here is in it. */
+  offset = 0;
   /** When the last update came, milliseconds since 1970; 0: never. */
   heardAt = 0;
 
@@ -65,6 +67,7 @@ export class Market {
       token.take(price, now - old, update.ts, false);
       return token;
     }
+    this.offset = wall - update.ts;
     if (price.timestamp !== null) this.latency.add(wall - price.timestamp);
     token.rate.add();
     token.take(price, now, wall, true);

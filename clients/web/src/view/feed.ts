@@ -50,7 +50,7 @@ export class FeedView {
       const fill = make("div", "fill");
       column.append(fill);
       const bound = BOUNDS[bar];
-      column.append(make("span", "bound", bound === undefined ? "more" : tick(bound)));
+      column.append(make("span", "bound", bound === undefined ? "+" : tick(bound)));
       this.#histogram.append(column);
       this.#bars.push(fill);
     }

@@ -41,6 +41,7 @@ export class StatusView {
   show(status: Status, facts: Facts, now: number): void {
     setAttribute(this.#root, "data-tone", status.tone);
     setAttribute(this.#root, "data-fresh", status.fresh ? "yes" : "no");
+    setAttribute(this.#root, "data-foreign", facts.foreign ? "" : null);
     setIcon(this.#icon, status.tone);
     setAttribute(this.#favicon, "href", `./icon-${status.tone}.svg`);
     this.#title.set(status.title);
