@@ -13,7 +13,7 @@
  */
 
 export { connect } from './client.js';
-export type { Odin, OdinEvents, Published, SignedIn, SystemNews } from './client.js';
+export type { Odin, OdinEvents, SignedIn, SystemNews } from './client.js';
 export { cursorOf } from './cursor.js';
 export { OdinError } from './errors.js';
 export type { ClientErrorCode, OdinErrorDetails } from './errors.js';
@@ -29,5 +29,6 @@ export type {
   WebSocketLike,
 } from './options.js';
 export type * from './payloads.js';
+export type { Published } from './publish.js';
 export type { Connection, State } from './state.js';
 export type { Begin, End, Gap, Off, Stale, Subscription, SubscriptionEvents, Update } from './subscription.js';

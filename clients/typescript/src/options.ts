@@ -1,10 +1,12 @@
 /**
  * What an application may choose: of the client, of a subscription, of a publication.
  *
- * Every figure has a default, a unit in its name and bounds that {@link checkOptions} holds it to.
+ * Every figure has a default, a unit in its name and bounds that {@link settle} holds it to.
  */
 
+import { OdinError } from './errors.js';
 import type { Mode } from './message.js';
+import { browserNetwork } from './network.js';
 
 /** A way to reach a gateway. */
 export type TransportName = 'websocket' | 'events' | 'poll';
@@ -38,7 +40,7 @@ export interface Clock {
 export interface Network {
   /** False: no attempt to connect is made. */
   online(): boolean;
-  /** Calls `tell` on each change; gives a function that ends it. */
+  /** Calls `tell` on each change, `visible` also when the device wakes up; gives a function that ends it. */
   watch(tell: (what: 'online' | 'offline' | 'visible') => void): () => void;
 }
 
@@ -53,7 +55,7 @@ export interface ConnectOptions {
    * A token is never stored or logged.
    */
   token?: () => string | Promise<string>;
-  /** How messages are written on a WebSocket; `msgpack` needs the package `@msgpack/msgpack`. Default `json`. */
+  /** How messages are written on a WebSocket; `msgpack` loads its codec when it connects. Default `json`. */
   codec?: 'json' | 'msgpack';
   /** Ways to connect, in the order they are tried. Default: all of `websocket`, `events`, `poll`. */
   transports?: readonly TransportName[];
@@ -113,4 +115,109 @@ export interface PublishOptions {
   signal?: AbortSignal;
   /** From the call to the answer. Default {@link ConnectOptions.publishTimeoutMs}. */
   timeoutMs?: number;
+}
+
+/** Options with nothing left open. */
+export interface Settings {
+  url: string;
+  httpUrl: string;
+  token: (() => string | Promise<string>) | undefined;
+  codec: 'json' | 'msgpack';
+  transports: readonly TransportName[];
+  WebSocket: WebSocketConstructor | undefined;
+  fetch: typeof globalThis.fetch | undefined;
+  network: Network;
+  connectTimeoutMs: number;
+  tokenTimeoutMs: number;
+  backoffBaseMs: number;
+  backoffCapMs: number;
+  stableAfterMs: number;
+  fallbackAfter: number;
+  probeMinMs: number;
+  probeMaxMs: number;
+  pollWaitS: number;
+  publishQueue: number;
+  publishTimeoutMs: number;
+  iteratorQueue: number;
+  clock: Clock;
+  random: () => number;
+}
+
+type Fetch = typeof globalThis.fetch;
+
+/** Default, least and most of each figure. */
+const FIGURES = {
+  connectTimeoutMs: [10_000, 1, 600_000],
+  tokenTimeoutMs: [10_000, 1, 600_000],
+  backoffBaseMs: [500, 1, 600_000],
+  backoffCapMs: [30_000, 1, 3_600_000],
+  stableAfterMs: [30_000, 0, 3_600_000],
+  fallbackAfter: [3, 1, 1_000],
+  probeMinMs: [10_000, 1, 86_400_000],
+  probeMaxMs: [300_000, 1, 86_400_000],
+  pollWaitS: [25, 1, 55],
+  publishQueue: [100, 0, 100_000],
+  publishTimeoutMs: [30_000, 1, 3_600_000],
+  iteratorQueue: [1_000, 1, 1_000_000],
+} as const satisfies Partial<Record<keyof ConnectOptions, readonly [number, number, number]>>;
+
+const ALWAYS_ONLINE: Network = { online: () => true, watch: () => () => undefined };
+
+const REAL_CLOCK: Clock = {
+  now: () => Date.now(),
+  monotonic: () => performance.now(),
+  setTimeout: (run, ms) => setTimeout(run, ms),
+  clearTimeout: (timer) => clearTimeout(timer as never),
+};
+
+const invalid = (message: string) => new OdinError('invalid_argument', message);
+
+/**
+ * Fills in the defaults and checks everything.
+ *
+ * @throws {@link OdinError} `invalid_argument`.
+ */
+export function settle(options: ConnectOptions): Settings {
+  const { url, httpUrl } = addresses(options);
+  const runtime = globalThis as { WebSocket?: WebSocketConstructor; fetch?: Fetch };
+  const { WebSocket = runtime.WebSocket, codec = 'json', clock = REAL_CLOCK, random = Math.random } = options;
+  const fetch = options.fetch ?? runtime.fetch?.bind(globalThis);
+  if (codec !== 'json' && codec !== 'msgpack') throw invalid(`unknown codec ${String(codec)}`);
+  const network = options.network === null ? ALWAYS_ONLINE : (options.network ?? browserNetwork() ?? ALWAYS_ONLINE);
+  // a fetch that cannot stream, as in React Native, can still poll
+  const canStream = options.fetch !== undefined || (typeof Response === 'function' && 'body' in Response.prototype);
+  const isHere = { websocket: WebSocket !== undefined, events: fetch && canStream, poll: fetch !== undefined };
+  const wanted = options.transports ?? (['websocket', 'events', 'poll'] as const);
+  const transports = wanted.filter((name) => isHere[name]);
+  if (transports.length === 0) throw invalid(`none of the transports ${wanted.join(', ')} can be had here`);
+  const figure = (name: keyof typeof FIGURES) => {
+    const [otherwise, least, most] = FIGURES[name];
+    const value = options[name] ?? otherwise;
+    if (Number.isInteger(value) && value >= least && value <= most) return value;
+    throw invalid(`${name} must be a whole number from ${least} to ${most}`);
+  };
+  const figures = Object.fromEntries(
+    (Object.keys(FIGURES) as (keyof typeof FIGURES)[]).map((name) => [name, figure(name)]),
+  ) as Record<keyof typeof FIGURES, number>;
+  const { token } = options;
+  return { ...figures, url, httpUrl, token, codec, transports, WebSocket, fetch, network, clock, random };
+}
+
+function addresses(options: ConnectOptions): { url: string; httpUrl: string } {
+  const url = parse(options.url, /^wss?:$/);
+  const base = parse(options.httpUrl ?? `${url.protocol === 'wss:' ? 'https:' : 'http:'}//${url.host}`, /^https?:$/);
+  return { url: url.href, httpUrl: base.href.replace(/\/+$/, '') };
+}
+
+function parse(text: string, protocol: RegExp): URL {
+  let url: URL | undefined;
+  try {
+    url = new URL(text);
+  } catch {
+    // told below
+  }
+  if (!url || !protocol.test(url.protocol) || url.hash !== '') throw invalid(`invalid address ${JSON.stringify(text)}`);
+  // userinfo in an address ends up in logs, and fetch refuses it
+  if (url.username !== '' || url.password !== '') throw invalid('an address with a password');
+  return url;
 }

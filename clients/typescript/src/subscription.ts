@@ -1,9 +1,11 @@
 /**
- * What an application holds of a subscription.
+ * What an application holds of a subscription. Several may share one subscription on the wire.
  */
 
+import { createEmitter } from './emitter.js';
 import type { OdinError } from './errors.js';
 import type { GapReason, Mode, Open, ResumeReason, StaleReason } from './message.js';
+import { createQueue, type Queue } from './queue.js';
 
 /** One publication of a channel. */
 export interface Update<T = unknown> {
@@ -110,4 +112,89 @@ export interface Subscription<T = unknown> extends AsyncIterable<Update<T>> {
    * throws an {@link OdinError} with the code `overflow`.
    */
   [Symbol.asyncIterator](): AsyncIterator<Update<T>, undefined>;
+}
+
+/** The client's end of a subscription. */
+export interface Handle {
+  readonly subscription: Subscription;
+  /** It has been given the last values that were known when it came. */
+  isPrimed: boolean;
+  update(update: Update, mode: Mode): void;
+  emit<K extends keyof SubscriptionEvents>(event: K, value: SubscriptionEvents[K]): void;
+  /** Nothing more comes; `event` unless the application asked for it. */
+  end(event?: End): void;
+}
+
+/** What a handle asks the client. */
+export interface View {
+  cursor(): string | undefined;
+  mode(): Mode | undefined;
+  isActive(): boolean;
+  stale(): Subscription['stale'];
+  /** The application wants no more. */
+  leave(handle: Handle): void;
+  /** An iterator has ended by an error. */
+  failed(error: OdinError): void;
+}
+
+/** Makes the two ends of a subscription. */
+export function createHandle(channel: string, queueLimit: number, view: View, signal?: AbortSignal): Handle {
+  const emitter = createEmitter<SubscriptionEvents>();
+  const queues = new Set<Queue<unknown>>();
+  let isEnded = false;
+
+  const unsubscribe = () => {
+    if (!isEnded) view.leave(handle);
+  };
+  signal?.addEventListener('abort', unsubscribe);
+
+  const subscription: Subscription = {
+    channel,
+    get cursor() {
+      return view.cursor();
+    },
+    get mode() {
+      return view.mode();
+    },
+    get status() {
+      if (isEnded) return 'ended';
+      return view.isActive() ? 'active' : 'pending';
+    },
+    get stale() {
+      return view.stale();
+    },
+    on: emitter.on,
+    unsubscribe,
+    [Symbol.asyncIterator]() {
+      const queue: Queue<unknown> = createQueue(channel, queueLimit, () => queues.delete(queue));
+      if (isEnded) queue.end();
+      else queues.add(queue);
+      return queue;
+    },
+  };
+  const handle: Handle = {
+    subscription,
+    isPrimed: false,
+    update(update, mode) {
+      emitter.emit('update', update);
+      for (const queue of queues) {
+        const error = queue.push(update, mode);
+        if (!error) continue;
+        emitter.emit('error', error);
+        view.failed(error);
+      }
+    },
+    emit: emitter.emit,
+    end(event) {
+      isEnded = true;
+      signal?.removeEventListener('abort', unsubscribe);
+      for (const queue of [...queues]) {
+        if (event) queue.end(event.error);
+        else void queue.return?.();
+      }
+      if (event) emitter.emit('end', event);
+      emitter.clear();
+    },
+  };
+  return handle;
 }
