@@ -1,4 +1,7 @@
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { brotliCompressSync, gzipSync } from "node:zlib";
 import { defineConfig, type Plugin } from "vite";
 import { policy } from "./policy.ts";
 
@@ -17,10 +20,34 @@ function contentSecurityPolicy(): Plugin {
   };
 }
 
+/** Lays compressed copies beside the files: the gateway serves those to browsers that take them. */
+function compressed(): Plugin {
+  let folder = "dist";
+  return {
+    name: "odin-compressed",
+    apply: "build",
+    configResolved: (config) => {
+      folder = config.build.outDir;
+    },
+    closeBundle: () => {
+      for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true })) {
+        if (!entry.isFile() || !/\.(html|js|css|svg)$/.test(entry.name)) continue;
+        const file = join(entry.parentPath, entry.name);
+        const body = readFileSync(file);
+        if (body.length < 1_024) continue;
+        writeFileSync(`${file}.gz`, gzipSync(body, { level: 9 }));
+        writeFileSync(`${file}.br`, brotliCompressSync(body));
+      }
+    },
+  };
+}
+
 export default defineConfig({
   // relative addresses: the folder may be served under any path
   base: "./",
   resolve: {
+    // the client's source is taken as it is, what it needs comes from here
+    dedupe: ["@msgpack/msgpack"],
     alias: { "@odin/client": fileURLToPath(new URL("../typescript/src/index.ts", import.meta.url)) },
   },
   build: {
@@ -38,5 +65,5 @@ export default defineConfig({
         }
       : {},
   },
-  plugins: [contentSecurityPolicy()],
+  plugins: [contentSecurityPolicy(), compressed()],
 });

@@ -180,6 +180,8 @@ export class App implements Listener {
       this.#counters.resumes += 1;
       return;
     }
+    // the last values again, where there was no position yet to go on from: nothing is missing
+    if (begin.reason === undefined && begin.mode === "latest") return;
     this.#counters.anew += 1;
     const why = begin.reason === undefined ? "" : `: ${words(begin.reason)}`;
     this.#log("warn", `${begin.channel} begins anew${why}`);
@@ -192,6 +194,8 @@ export class App implements Listener {
   }
 
   error(error: OdinError): void {
+    // a channel that is refused for good also ends, and is told then
+    if (error.channel !== undefined && error.retryInMs === undefined) return;
     const about = error.channel === undefined ? "" : `${error.channel}: `;
     this.#log("warn", `${about}${error.message} (${error.code})`);
     if (error.channel === undefined && (error.code.startsWith("auth_") || error.code === "no_token")) {

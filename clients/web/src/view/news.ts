@@ -61,8 +61,11 @@ export class NewsView {
   clear(): void {
     this.signals.clear();
     this.notifications.clear();
-    this.#shown.signals = -1;
-    this.#shown.notifications = -1;
+    for (const tab of TABS) {
+      this.#lists[tab].replaceChildren();
+      this.#badges[tab].set("");
+      this.#shown[tab] = -1;
+    }
   }
 
   #open(tab: Tab, focus: boolean): void {

@@ -2,7 +2,7 @@
  * A browser that talks to this machine only.
  */
 
-import { type Browser, chromium, type Page } from "playwright-core";
+import { type Browser, chromium, type Locator, type Page } from "playwright-core";
 
 /** Starts Chromium (`CHROMIUM`, else Debian's). */
 export async function launch(): Promise<Browser> {
@@ -54,4 +54,14 @@ export async function waitForStatus(page: Page, title: RegExp, timeout = 30_000)
 export async function counter(page: Page, name: string): Promise<number> {
   const value = page.locator("#counters > div", { has: page.getByText(name, { exact: true }) }).locator("dd");
   return Number((await value.innerText()).replaceAll(/[^0-9.]/g, ""));
+}
+
+/** The row of a token in the table. */
+export function row(page: Page, token: string): Locator {
+  return page.locator("#grid-body .row", { has: page.getByRole("rowheader", { name: token, exact: true }) });
+}
+
+/** Waits until the table shows this price for a token. */
+export async function waitForPrice(page: Page, token: string, price: string, timeout = 30_000): Promise<void> {
+  await row(page, token).locator(".price", { hasText: price }).waitFor({ timeout });
 }
