@@ -4,21 +4,23 @@
 
 import type { Begin, End, Gap, OdinError, SignedIn, State, SystemNews, Update } from "@odin/client";
 import { type Address, address } from "./address.ts";
+import { Chronicle } from "./chronicle.ts";
 import { byId, text } from "./dom.ts";
-import { clock, count, price, words } from "./format.ts";
+import { price, words } from "./format.ts";
 import { History } from "./history.ts";
 import { Link, type Listener, USER_CHANNELS } from "./link.ts";
 import { Journal } from "./model/journal.ts";
 import { Market } from "./model/market.ts";
 import { readNotification, readSignal } from "./model/news.ts";
-import { type Status, statusOf, TRANSPORTS } from "./model/status.ts";
+import { type Status, statusOf } from "./model/status.ts";
 import { load, readChannels, save, type Settings, shelf } from "./settings.ts";
 import { Chart } from "./view/chart.ts";
 import { EventsView } from "./view/events.ts";
-import { type Counters, FeedView } from "./view/feed.ts";
+import { FeedView } from "./view/feed.ts";
 import { Frame } from "./view/frame.ts";
 import { listen } from "./view/keyboard.ts";
 import { NewsView } from "./view/news.ts";
+import { NoticeView } from "./view/notice.ts";
 import { Palette } from "./view/palette.ts";
 import { SettingsView } from "./view/settings.ts";
 import { SignInView } from "./view/sign-in.ts";
@@ -41,23 +43,18 @@ export class App implements Listener {
   #address: Address = this.#ownAddress();
   #token: string | null = null;
   #user: SignedIn | null = null;
+  /** The gateway has taken the token on the connection there is. */
+  #signedIn = false;
 
   readonly #market = new Market();
   readonly #journal = new Journal();
-  readonly #counters: Omit<Counters, "updates" | "perSecond" | "unreadable" | "overlaps"> = {
-    gaps: 0,
-    resumes: 0,
-    anew: 0,
-    reconnects: 0,
-  };
   #selected: string | null = this.#settings.token || null;
   #status: Status = statusOf(null, { pending: false, stale: null, refused: null }, false);
   #freshAt = 0;
-  #connections = 0;
-  #connectedAs = "";
   #secondAt = performance.now();
 
   readonly #frame = new Frame();
+  readonly #chronicle = new Chronicle(this.#journal, () => this.#frame.request());
   readonly #palette = new Palette();
   readonly #link = new Link(this);
   readonly #views = new Views();
@@ -75,6 +72,7 @@ export class App implements Listener {
     this.#keep({ ...this.#settings, chartMinutes }),
   );
   readonly #history = new History(this.#market, () => this.#frame.request());
+  readonly #notice = new NoticeView();
   readonly #feed = new FeedView();
   readonly #news = new NewsView(
     this.#frame,
@@ -96,9 +94,6 @@ export class App implements Listener {
     byId("open-settings", HTMLButtonElement).addEventListener("click", () => this.#openSettings());
     byId("open-sign-in", HTMLButtonElement).addEventListener("click", () => this.#openSignIn());
     byId("open-keys", HTMLButtonElement).addEventListener("click", () => byId("keys", HTMLDialogElement).showModal());
-    byId("notice-close", HTMLButtonElement).addEventListener("click", () => {
-      byId("notice", HTMLElement).hidden = true;
-    });
     for (const button of document.querySelectorAll<HTMLButtonElement>("[data-close]")) {
       button.addEventListener("click", () => button.closest("dialog")?.close());
     }
@@ -116,7 +111,7 @@ export class App implements Listener {
       () => this.#settings.keys,
     );
     document.addEventListener("securitypolicyviolation", (event) => {
-      this.#log("bad", `the page's policy forbids ${event.blockedURI || event.violatedDirective}`);
+      this.#chronicle.tell("bad", `the page's policy forbids ${event.blockedURI || event.violatedDirective}`);
     });
     this.#theme.apply(this.#settings.theme);
     this.#applyStyle();
@@ -136,12 +131,14 @@ export class App implements Listener {
   state(state: State | null): void {
     const chosen = this.#settings.transport !== "auto";
     const before = this.#status;
+    if (state?.status === "connecting") this.#signedIn = false;
     this.#status = statusOf(state, this.#link.prices, chosen);
-    this.#logState(state, before);
+    this.#chronicle.state(state, this.#status, before);
     if (before.fresh && !this.#status.fresh) this.#market.break(Date.now());
     if (!before.fresh && this.#status.fresh) this.#freshAt = performance.now();
     this.#chart.setFresh(this.#status.fresh, Date.now());
     this.#showStatus();
+    this.#showFeed();
     this.#frame.request();
   }
 
@@ -166,8 +163,7 @@ export class App implements Listener {
   }
 
   gap(gap: Gap): void {
-    this.#counters.gaps += 1;
-    this.#log("bad", `gap in ${gap.channel}: ${count(gap.until - gap.after)} numbers were left out, ${words(gap.reason)}`);
+    this.#chronicle.gap(gap);
   }
 
   begin(begin: Begin): void {
@@ -176,54 +172,41 @@ export class App implements Listener {
   }
 
   resume(begin: Begin): void {
-    if (begin.recovered) {
-      this.#counters.resumes += 1;
-      return;
-    }
-    // the last values again, where there was no position yet to go on from: nothing is missing
-    if (begin.reason === undefined && begin.mode === "latest") return;
-    this.#counters.anew += 1;
-    const why = begin.reason === undefined ? "" : `: ${words(begin.reason)}`;
-    this.#log("warn", `${begin.channel} begins anew${why}`);
+    this.#chronicle.resume(begin);
   }
 
   end(end: End): void {
-    if (end.error === undefined) return;
-    this.#log("bad", `${end.channel} has ended: ${end.error.message}`);
-    if (end.channel === "signals:all") this.#news.explain(`No signals: ${end.error.message}.`, false);
+    this.#chronicle.end(end);
+    if (end.error !== undefined && end.channel === "signals:all") {
+      this.#news.explain(`No signals: ${end.error.message}.`, false);
+    }
   }
 
   error(error: OdinError): void {
-    // a channel that is refused for good also ends, and is told then
-    if (error.channel !== undefined && error.retryInMs === undefined) return;
-    const about = error.channel === undefined ? "" : `${error.channel}: `;
-    this.#log("warn", `${about}${error.message} (${error.code})`);
-    if (error.channel === undefined && (error.code.startsWith("auth_") || error.code === "no_token")) {
-      this.#user = null;
-      this.#showUser();
-      this.#news.explain(`Not signed in: ${error.message}.`, true);
-    }
+    this.#chronicle.error(error);
+    if (error.channel === undefined && error.code.startsWith("auth_")) this.#refused(error);
   }
 
   system(news: SystemNews): void {
     if (news.status === "notice") {
-      const line = (news.message ?? "").slice(0, 500);
-      byId("notice-text", HTMLElement).textContent = `${clock(Date.now())}  ${line}`;
-      byId("notice", HTMLElement).hidden = false;
-      this.#log("warn", `notice: ${line}`);
+      const line = news.message ?? "";
+      this.#notice.show(line);
+      this.#chronicle.tell("warn", `notice: ${line}`);
     } else if (news.status === "draining") {
-      this.#log("info", "the gateway is about to leave; the connection moves to another one");
+      this.#chronicle.tell("info", "the gateway is about to leave; the connection moves to another one");
     } else if (news.status === "token_expiring") {
-      this.#log("warn", "the token expires soon: enter a fresh one");
+      this.#chronicle.tell("warn", "the token expires soon");
+      this.#notice.show("Your token expires soon. Sign in with a fresh one.");
     } else {
-      this.#log("info", words(news.status));
+      this.#chronicle.tell("info", words(news.status));
     }
   }
 
   auth(user: SignedIn): void {
     this.#user = user;
+    this.#signedIn = true;
     this.#showUser();
-    if (!user.refresh) this.#log("good", `signed in as ${user.sub}`);
+    if (!user.refresh) this.#chronicle.tell("good", `signed in as ${user.sub}`);
     this.#news.explain("Nothing yet.", false);
   }
 
@@ -238,13 +221,14 @@ export class App implements Listener {
   #connect(): void {
     const found = address(this.#override ?? this.#settings.gateway, new URL(location.href));
     if (typeof found === "string") {
-      this.#log("bad", `gateway: ${found}`);
+      this.#chronicle.tell("bad", `gateway: ${found}`);
     } else if (found.url !== this.#address.url) {
       this.#market.clear();
       this.#strip.clear();
+      this.#chronicle.unreadable(0);
     }
     this.#address = typeof found === "string" ? this.#ownAddress() : found;
-    this.#connections = 0;
+    this.#chronicle.begin();
     const channels = readChannels(this.#settings.channels);
     this.#link.open(this.#address.url, typeof channels === "string" ? ["price:*"] : channels, this.#settings, this.#token);
   }
@@ -255,8 +239,21 @@ export class App implements Listener {
     this.#news.clear();
     this.#news.explain(token === null ? "Sign in to see signals and your notifications." : "Signing in …", token === null);
     this.#showUser();
-    this.#log("info", token === null ? "signed out" : "signing in");
+    this.#chronicle.tell("info", token === null ? "signed out" : "signing in");
     this.#connect();
+  }
+
+  /** Signing in did not work. A token that is none is given up, so that what everybody may see goes on. */
+  #refused(error: OdinError): void {
+    if (this.#signedIn || this.#token === null) return;
+    const why = `Not signed in: ${error.message}.`;
+    if (error.code === "auth_failed") {
+      // not while the client is still telling
+      setTimeout(() => this.#enter(null), 0);
+      this.#notice.show(`${why} What everybody may see goes on without.`);
+    } else {
+      this.#notice.show(`${why} Sign out to see what everybody may see.`);
+    }
   }
 
   #change(settings: Settings): void {
@@ -314,6 +311,7 @@ export class App implements Listener {
       this.#secondAt += seconds * 1_000;
       this.#market.roll(seconds);
       if (this.#status.fresh && now - this.#freshAt >= MEND_MS) this.#market.mend(Date.now());
+      this.#chronicle.unreadable(this.#market.unreadable);
       this.#showFeed();
     }
     const token = this.#selected === null ? undefined : this.#market.tokens.get(this.#selected);
@@ -348,10 +346,13 @@ export class App implements Listener {
     this.#feed.show(
       this.#market.latency.figures(),
       {
-        ...this.#counters,
+        gaps: this.#chronicle.gaps,
+        resumes: this.#chronicle.resumes,
+        anew: this.#chronicle.anew,
+        reconnects: this.#chronicle.reconnects,
         updates: this.#market.updates,
         perSecond: this.#market.rate.perSecond,
-        unreadable: this.#market.unreadable,
+        clients: this.#link.connection?.clients ?? null,
         overlaps: this.#link.overlaps,
       },
       this.#status.fresh,
@@ -376,31 +377,5 @@ export class App implements Listener {
     const own = address("", new URL(location.href));
     if (typeof own === "string") throw new Error(own);
     return own;
-  }
-
-  #logState(state: State | null, before: Status): void {
-    const status = this.#status;
-    if (state?.status === "connected" || state?.status === "fallback") {
-      const name = `${state.connectionId} ${state.transport} ${state.since}`;
-      if (name !== this.#connectedAs) {
-        this.#connectedAs = name;
-        this.#connections += 1;
-        if (this.#connections > 1) this.#counters.reconnects += 1;
-        this.#log("good", `connected by ${TRANSPORTS[state.transport]}`);
-      }
-    }
-    if (status.title === before.title && status.tone === before.tone) return;
-    if (status.tone === "stale") this.#log("warn", `stale: ${status.detail}`);
-    else if (state?.status === "reconnecting") {
-      const lost = before.title === "Connecting" ? "no connection" : "connection lost";
-      this.#log("warn", state.reason === "" || state.reason === lost ? lost : `${lost}: ${state.reason}`);
-    } else if (state === null) this.#log("info", "disconnected");
-    else if (status.tone === "off") this.#log("bad", `${status.title.toLowerCase()}: ${status.detail}`);
-    else if (status.fresh && before.tone === "stale") this.#log("good", "values are fresh again");
-  }
-
-  #log(weight: "good" | "info" | "warn" | "bad", line: string): void {
-    this.#journal.add(weight, line, Date.now());
-    this.#frame.request();
   }
 }

@@ -59,7 +59,7 @@ export class History {
     let since = String(Math.round(Date.now() - offset - back));
     let more = true;
     for (let page = 0; page < PAGES && more; page += 1) {
-      const url = new URL(`price:${encodeURIComponent(token.name)}/history`, base);
+      const url = new URL(`${base.href}price:${encodeURIComponent(token.name)}/history`);
       url.search = new URLSearchParams({ since, limit: String(LIMIT) }).toString();
       const answer = await fetch(url, { signal, credentials: "omit", referrerPolicy: "no-referrer" });
       if (!answer.ok) throw new Error(`history: ${answer.status}`);

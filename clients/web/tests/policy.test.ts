@@ -37,7 +37,9 @@ test("no violation of the policy, no request to another origin, no error, whatev
   await page.click("#settings-form .primary");
   await page.locator("#status-connection", { hasText: "MessagePack" }).waitFor();
   await waitForStatus(page, /^Live$/);
+  const past = page.waitForResponse(/\/history\?/);
   await page.locator("#grid-body .row").nth(1).click();
+  expect((await past).status()).toBe(200);
   await page.getByRole("button", { name: "1 min", exact: true }).click();
   await page.hover("#plot");
   expect(await page.evaluate(() => (window as unknown as { violations: string[] }).violations)).toEqual([]);

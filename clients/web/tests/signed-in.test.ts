@@ -1,7 +1,7 @@
 /** Those who have signed in see signals and their notifications; nobody sees the token. */
 
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { waitForStatus } from "./support/browser.ts";
+import { waitForPrice, waitForStatus } from "./support/browser.ts";
 import { Scene } from "./support/scene.ts";
 import { mint, signIn } from "./support/token.ts";
 
@@ -71,14 +71,14 @@ test("the token is in no storage, address, title, log or element", async () => {
 });
 
 /** Checklist 13: a token that somebody else signed. */
-test("a token that is refused leaves the page without signals and says why", async () => {
+test("a token that is refused is given up, said so, and prices go on without", async () => {
   const page = await scene.open();
   await waitForStatus(page, /^Live$/);
   await signIn(page, mint("eve", "another-secret-of-thirty-two-bytes"));
-  await page.locator("#user", { hasText: /^Not signed in$/ }).waitFor();
-  await page.locator("#signals-empty", { hasText: /Not signed in: / }).waitFor();
-  await page.click("#open-sign-in");
-  await page.click("#sign-out");
+  await page.locator("#notice", { hasText: /Not signed in: / }).waitFor();
+  await page.locator("#user", { hasText: /^Sign in$/ }).waitFor();
   await waitForStatus(page, /^Live$/);
+  await scene.stage.price("STILL", 7);
+  await waitForPrice(page, "STILL", "7.0000");
   await page.context().close();
 });

@@ -96,7 +96,7 @@ export function statusOf(state: State | null, prices: Prices, chosen: boolean): 
     return { ...base, tone: "stale", title: "Stale", detail: staleness(prices.stale, undefined) };
   }
   if (state.status === "fallback") {
-    const detail = chosen ? "as chosen in the settings" : "WebSocket does not get through; it is tried again by itself";
+    const detail = chosen ? "as chosen in the settings" : "no WebSocket gets through; it is tried again";
     return { tone: "fallback", title: `Live by ${TRANSPORTS[state.transport]}`, detail, fresh: true, retryAt: null };
   }
   return { tone: "live", title: "Live", detail: "", fresh: true, retryAt: null };

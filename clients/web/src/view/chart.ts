@@ -103,6 +103,7 @@ export class Chart {
     this.#colours = this.#palette.version;
     const colour = (name: Parameters<Palette["colour"]>[0]) => (): string => this.#palette.colour(name);
     const font = `11px ${getComputedStyle(document.body).fontFamily}`;
+    const stepped = uPlot.paths.stepped?.({ align: 1 });
     const axis = { stroke: colour("muted"), grid: { stroke: colour("line"), width: 1 }, ticks: { show: false }, font };
     this.#uplot = new uPlot(
       {
@@ -130,6 +131,8 @@ export class Chart {
             width: 1.5,
             fill: () => (this.#fresh ? this.#palette.colour("accent-soft") : "transparent"),
             points: { show: false },
+            // a price stays what it is until the next one
+            ...(stepped === undefined ? {} : { paths: stepped }),
             spanGaps: false,
           },
         ],

@@ -16,7 +16,8 @@ export interface Counters {
   reconnects: number;
   /** Updates that came again after a resume and were dropped; `null`: not known. */
   overlaps: number | null;
-  unreadable: number;
+  /** Connections of the cluster; `null`: not known. */
+  clients: number | null;
 }
 
 const COUNTERS: readonly (readonly [keyof Counters, string, string])[] = [
@@ -27,7 +28,7 @@ const COUNTERS: readonly (readonly [keyof Counters, string, string])[] = [
   ["resumes", "Resumed", "subscriptions that went on where they were"],
   ["anew", "Begun anew", "subscriptions that could not go on and began with a snapshot"],
   ["overlaps", "Overlap", "updates that came twice after a resume and were dropped"],
-  ["unreadable", "Unreadable", "updates without a usable price"],
+  ["clients", "Clients", "connections of the whole cluster, when this one began"],
 ];
 
 /** Shows latencies and counters. */
@@ -82,7 +83,7 @@ export class FeedView {
       const shown = key === "perSecond" ? (fresh ? rate(value ?? 0) : NOTHING) : value === null ? NOTHING : count(value);
       const field = this.#counters.get(key);
       field?.set(shown);
-      field?.element.classList.toggle("bad", (key === "gaps" || key === "unreadable") && value !== null && value > 0);
+      field?.element.classList.toggle("bad", (key === "gaps" || key === "anew") && value !== null && value > 0);
     }
     const now = Date.now();
     if (now - this.#described > 10_000) {

@@ -76,16 +76,22 @@ export class Sparkline {
       range === 0 ? this.#height / 2 : pad + ((high - value) / range) * (this.#height - 2 * pad);
     context.beginPath();
     let pen = false;
+    let before = 0;
     for (let index = first; index < points.length; index += 1) {
       const value = points.value(index);
       if (Number.isNaN(value)) {
         pen = false;
-      } else if (pen) {
+        continue;
+      }
+      if (pen) {
+        // a price stays what it is until the next one
+        context.lineTo(x(points.time(index)), before);
         context.lineTo(x(points.time(index)), y(value));
       } else {
         context.moveTo(x(points.time(index)), y(value));
         pen = true;
       }
+      before = y(value);
     }
     context.strokeStyle = this.#palette.colour("muted");
     context.lineWidth = 1.25;

@@ -6,7 +6,7 @@
 import type { Connection } from "@odin/client";
 import { byId, setAttribute, setIcon, text } from "../dom.ts";
 import { age, count } from "../format.ts";
-import { countdown, type Status, TRANSPORTS } from "../model/status.ts";
+import { countdown, type Status } from "../model/status.ts";
 
 /** What is shown beside the status. */
 export interface Facts {
@@ -46,7 +46,8 @@ export class StatusView {
     setAttribute(this.#favicon, "href", `./icon-${status.tone}.svg`);
     this.#title.set(status.title);
     const next = countdown(status, navigator.onLine, now);
-    const last = status.fresh || facts.heardAt === 0 ? "" : `last price ${age(now - facts.heardAt)} ago`;
+    const silent = now - facts.heardAt;
+    const last = status.fresh || facts.heardAt === 0 || silent < 1_000 ? "" : `last price ${age(silent)} ago`;
     this.#detail.set([next, status.detail, last].filter((part) => part !== "").join(" · "));
     this.#host.set(facts.foreign ? `other gateway: ${facts.host}` : facts.host);
     this.#facts.set(factsLine(facts, now));
@@ -71,7 +72,8 @@ function factsLine(facts: Facts, now: number): string {
   if (connection === null) return "";
   const codec = connection.transport !== "websocket" || facts.codec === "json" ? "JSON" : "MessagePack";
   const since = now - connection.since;
-  const parts = [`${TRANSPORTS[connection.transport]}, ${codec}`, since < 1_000 ? "just connected" : `for ${age(since)}`];
+  const how = connection.transport === "websocket" ? `WebSocket, ${codec}` : codec;
+  const parts = [how, since < 1_000 ? "just connected" : `for ${age(since)}`];
   if (connection.clients !== undefined) {
     parts.push(`${count(connection.clients)} ${connection.clients === 1 ? "client" : "clients"}`);
   }

@@ -71,7 +71,7 @@ export class Strip {
 
   /** Says how old the line is if that is worth saying. */
   showAge(now: number, fresh: boolean): void {
-    const old = this.#heardAt > 0 && (!fresh || now - this.#heardAt > 30_000);
+    const old = this.#heardAt > 0 && now - this.#heardAt >= 1_000 && (!fresh || now - this.#heardAt > 30_000);
     this.#age.set(old ? `${age(now - this.#heardAt)} old` : "");
   }
 

@@ -17,6 +17,8 @@ export async function launch(): Promise<Browser> {
       "--disable-background-networking",
       "--disable-component-update",
       "--disable-sync",
+      // letters in shades of one colour: pictures are smaller
+      "--disable-lcd-text",
     ],
   });
 }

@@ -26,7 +26,7 @@ export interface StageOptions {
 interface Ready {
   readonly nats: string;
   readonly balancer: string;
-  readonly gateways: readonly { readonly listen: string }[];
+  readonly gateways: readonly { readonly listen: string; readonly admin: string }[];
 }
 
 /** Something to do, without `id`. */
