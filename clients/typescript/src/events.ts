@@ -84,9 +84,8 @@ const open: OpenTransport = (around, handlers) => {
         return true;
       }
       if (message.type !== 'subscribe' || isFixed) return message.type === 'ping';
-      const entries = entriesOf(message);
-      const channels = entries.map((entry) => entry.channel);
-      void stream(message.id, { type: 'subscribe', channels: entries }, channels);
+      const channels = entriesOf(message).map((entry) => entry.channel);
+      void stream(message.id, { type: 'subscribe', channels: message.channels }, channels);
       return true;
     },
     close() {

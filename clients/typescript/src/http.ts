@@ -44,7 +44,7 @@ export async function refusal(response: Response): Promise<Refusal> {
   const retryAfterMs = told > 0 ? told : undefined;
   const isAboutChannels = ABOUT_CHANNELS.includes(code);
   return {
-    error: { code: code || 'internal', message, ...(retryAfterMs !== undefined && { retryAfterMs }) },
+    error: { code: code || 'unavailable', message, ...(retryAfterMs !== undefined && { retryAfterMs }) },
     parting: {
       reason: code ? `${code}: ${message}` : message,
       comeBack: isAboutChannels ? 'soon' : comeBackAfter(status),

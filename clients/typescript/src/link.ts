@@ -175,7 +175,7 @@ export function createLink(host: Host, kind: TransportKind): Link {
 
   const compare = () => {
     isSyncing = false;
-    if (isOver || isRetired || (kind.isSocket && !isReady)) return;
+    if (isOver || isRetired || !transport || (kind.isSocket && !isReady)) return;
     const gone: string[] = [];
     for (const [channel, step] of steps) {
       if (host.wishes.get(channel) === step.wish) continue;
@@ -190,7 +190,7 @@ export function createLink(host: Host, kind: TransportKind): Link {
     syncedAt = clock.monotonic();
     for (let at = 0; at < gone.length; at += MAX_CHANNELS[size]) {
       const channels = gone.slice(at, at + MAX_CHANNELS[size]);
-      if (!transport!.send({ type: 'unsubscribe', id: host.nextId(), channels })) return host.renew(link);
+      if (!transport.send({ type: 'unsubscribe', id: host.nextId(), channels })) return host.renew(link);
     }
     if (!request(due)) host.renew(link);
   };
