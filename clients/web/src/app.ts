@@ -6,11 +6,12 @@ import type { Begin, End, Gap, OdinError, SignedIn, State, SystemNews, Update } 
 import { type Address, address } from "./address.ts";
 import { Chronicle } from "./chronicle.ts";
 import { byId, text } from "./dom.ts";
-import { price, words } from "./format.ts";
+import { age, price, words } from "./format.ts";
 import { History } from "./history.ts";
 import { Link, type Listener, USER_CHANNELS } from "./link.ts";
 import { Journal } from "./model/journal.ts";
 import { Market } from "./model/market.ts";
+import { Monotonic } from "./model/monotonic.ts";
 import { readNotification, readSignal } from "./model/news.ts";
 import { type Status, statusOf } from "./model/status.ts";
 import { load, readChannels, save, type Settings, shelf } from "./settings.ts";
@@ -51,9 +52,10 @@ export class App implements Listener {
   #selected: string | null = this.#settings.token || null;
   #status: Status = statusOf(null, { pending: false, stale: null, refused: null }, false);
   #freshAt = 0;
-  #secondAt = performance.now();
+  #secondAt = 0;
 
-  readonly #frame = new Frame();
+  readonly #clock = new Monotonic();
+  readonly #frame = new Frame(() => this.#clock.now());
   readonly #chronicle = new Chronicle(this.#journal, () => this.#frame.request());
   readonly #palette = new Palette();
   readonly #link = new Link(this);
@@ -120,6 +122,7 @@ export class App implements Listener {
 
   /** Begins: connects, and goes on for as long as the page is open. */
   start(): void {
+    this.#secondAt = this.#clock.now();
     this.#connect();
     setInterval(() => this.#tick(), TICK_MS);
     document.addEventListener("visibilitychange", () => this.#tick());
@@ -135,7 +138,7 @@ export class App implements Listener {
     this.#status = statusOf(state, this.#link.prices, chosen);
     this.#chronicle.state(state, this.#status, before);
     if (before.fresh && !this.#status.fresh) this.#market.break(Date.now());
-    if (!before.fresh && this.#status.fresh) this.#freshAt = performance.now();
+    if (!before.fresh && this.#status.fresh) this.#freshAt = this.#clock.now();
     this.#chart.setFresh(this.#status.fresh, Date.now());
     this.#showStatus();
     this.#showFeed();
@@ -143,7 +146,7 @@ export class App implements Listener {
   }
 
   price(update: Update): void {
-    this.#market.take(update, performance.now(), Date.now());
+    this.#market.take(update, this.#clock.now(), Date.now());
     this.#frame.request();
   }
 
@@ -305,7 +308,9 @@ export class App implements Listener {
   // what time does
 
   #tick(): void {
-    const now = performance.now();
+    const slept = this.#clock.look();
+    if (slept > 0) this.#chronicle.tell("warn", `asleep for ${age(slept)}, or the clock was set`);
+    const now = this.#clock.now();
     const seconds = Math.floor((now - this.#secondAt) / 1_000);
     if (seconds > 0) {
       this.#secondAt += seconds * 1_000;

@@ -82,7 +82,10 @@ export class Chronicle {
 
   /** A subscription has ended. */
   end(end: End): void {
-    if (end.error !== undefined) this.tell("bad", `${end.channel} has ended: ${end.error.message}`);
+    if (end.error === undefined) return;
+    // a gateway with other rules: the page has less to show, and nothing is wrong
+    if (end.error.code === "unknown_channel") this.tell("info", `${end.channel} is not offered here`);
+    else this.tell("bad", `${end.channel} has ended: ${end.error.message}`);
   }
 
   /** Something was refused. A channel that is refused for good also ends, and is told then. */

@@ -51,6 +51,21 @@ test("a token in the filter is found, and the chosen one is in the chart", async
   await page.context().close();
 });
 
+test("the chart of a page that was just opened begins with what was before it", async (context) => {
+  const { stage } = scene;
+  const url = `http://${stage.balancer}/v1/channels/price:PAST/history?since=${Date.now() - 60_000}`;
+  await stage.price("PAST", 5);
+  context.skip((await fetch(url)).status !== 200, "this gateway has no history by time");
+  for (const price of [9, 7]) {
+    await new Promise((resolve) => setTimeout(resolve, 600));
+    await stage.price("PAST", price);
+  }
+  const page = await scene.open();
+  await row(page, "PAST").click();
+  await page.locator("#chart-facts", { hasText: /Low\s*5\.0000\s*High\s*9\.0000/ }).waitFor();
+  await page.context().close();
+});
+
 /** Checklist 50: a publisher's clock is an hour ahead, or a day behind. */
 test("a wrong clock is called clock skew and is no latency", async () => {
   const page = await scene.open();

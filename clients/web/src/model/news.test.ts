@@ -2,11 +2,18 @@ import { expect, test } from "vitest";
 import { MAX_NEWS, readNotification, readSignal, Recent } from "./news.ts";
 
 test("a list is bounded and counts all there ever were", () => {
-  const recent = new Recent<number>();
-  for (let item = 0; item < MAX_NEWS + 20; item += 1) recent.add(item);
+  const recent = new Recent<{ time: number }>();
+  for (let item = 0; item < MAX_NEWS + 20; item += 1) recent.add({ time: item });
   expect(recent.items.length).toBe(MAX_NEWS);
-  expect(recent.items[0]).toBe(MAX_NEWS + 19);
+  expect(recent.items[0]?.time).toBe(MAX_NEWS + 19);
   expect(recent.total).toBe(MAX_NEWS + 20);
+});
+
+test("what comes late is put where it belongs", () => {
+  const recent = new Recent<{ time: number }>();
+  for (const time of [5, 9, 7, 9, 1]) recent.add({ time });
+  expect(recent.items.map(({ time }) => time)).toEqual([9, 9, 7, 5, 1]);
+  expect(recent.reordered).toBe(2);
 });
 
 /** Checklist 49: payloads of every shape. */

@@ -2,13 +2,14 @@
  * Signals and notifications as they come, newest first, bounded.
  */
 
-import { number, object, string, time } from "./payload.ts";
+import { number, object, string } from "./payload.ts";
 
 /** Signals that are kept, and as many notifications. */
 export const MAX_NEWS = 100;
 
 /** A signal about a token. */
 export interface Signal {
+  /** When the stream stored it, milliseconds since 1970. */
   readonly time: number;
   /** `momentum`, `whale` …; not empty. */
   readonly kind: string;
@@ -29,19 +30,24 @@ export interface Notification {
 }
 
 /** A bounded list, newest first. */
-export class Recent<T> {
+export class Recent<T extends { readonly time: number }> {
   #items: T[] = [];
   /** All there ever were. */
   total = 0;
+  /** Counts up when one was added that is not the newest. */
+  reordered = 0;
 
   /** Newest first. */
   get items(): readonly T[] {
     return this.#items;
   }
 
-  /** Adds one. */
+  /** Adds one, at its place: last values at the begin of a subscription come in any order. */
   add(item: T): void {
-    this.#items.unshift(item);
+    let place = 0;
+    while ((this.#items[place]?.time ?? -Infinity) > item.time) place += 1;
+    if (place > 0) this.reordered += 1;
+    this.#items.splice(place, 0, item);
     if (this.#items.length > MAX_NEWS) this.#items.length = MAX_NEWS;
     this.total += 1;
   }
@@ -65,7 +71,7 @@ export function readSignal(data: unknown, key: string | undefined, ts: number): 
   const severity = string(payload, "severity");
   const direction = string(payload, "direction");
   return {
-    time: time(payload, "timestamp") ?? ts,
+    time: ts,
     kind: string(payload, "signal", 40) ?? (kind || "signal"),
     entity: string(payload, "entity", 40) ?? entity,
     severity: severity === "low" || severity === "medium" || severity === "high" ? severity : null,
@@ -80,7 +86,7 @@ export function readNotification(data: unknown, ts: number): Notification {
   const payload = object(data) ?? {};
   const text = string(payload, "text", 300) ?? string(payload, "message", 300);
   return {
-    time: time(payload, "timestamp") ?? ts,
+    time: ts,
     title: string(payload, "title", 100) ?? "notification",
     text: text ?? (typeof data === "string" ? data.slice(0, 300) : ""),
   };

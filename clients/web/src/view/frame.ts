@@ -11,10 +11,14 @@ export type Paint = (now: number) => void;
 /** Collects wishes to draw. A page that is hidden draws nothing and keeps nothing for later but the state of its model. */
 export class Frame {
   readonly #paints: Paint[] = [];
+  readonly #clock: () => number;
   #asked = false;
   #last = -Infinity;
-  /** Drawings so far. */
-  frames = 0;
+
+  /** @param clock - for the time that is told to drawings, milliseconds */
+  constructor(clock: () => number) {
+    this.#clock = clock;
+  }
 
   /** Calls `paint` with every drawing. */
   add(paint: Paint): void {
@@ -25,18 +29,16 @@ export class Frame {
   request(): void {
     if (this.#asked) return;
     this.#asked = true;
-    requestAnimationFrame(this.#draw);
+    const wait = this.#last + MIN_FRAME_MS - performance.now();
+    // a frame that is asked for is prepared by the browser even if nothing is drawn in it
+    if (wait > 0) setTimeout(() => requestAnimationFrame(this.#draw), wait);
+    else requestAnimationFrame(this.#draw);
   }
 
   readonly #draw = (): void => {
-    const now = performance.now();
-    if (now - this.#last < MIN_FRAME_MS - 2) {
-      requestAnimationFrame(this.#draw);
-      return;
-    }
     this.#asked = false;
-    this.#last = now;
-    this.frames += 1;
-    for (const paint of this.#paints) paint(now);
+    this.#last = performance.now();
+    const time = this.#clock();
+    for (const paint of this.#paints) paint(time);
   };
 }

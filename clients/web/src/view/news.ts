@@ -21,6 +21,7 @@ export class NewsView {
   readonly #lists = { signals: byId("signals", HTMLElement), notifications: byId("notifications", HTMLElement) };
   readonly #badges = { signals: text("count-signals"), notifications: text("count-notifications") };
   readonly #shown = { signals: -1, notifications: -1 };
+  readonly #reordered = { signals: 0, notifications: 0 };
   #paintedAt = -Infinity;
   #tab: Tab = "signals";
 
@@ -94,13 +95,17 @@ export class NewsView {
     const fresh = news.total - Math.max(0, this.#shown[tab]);
     if (this.#shown[tab] === news.total) return;
     const list = this.#lists[tab];
-    if (this.#shown[tab] === -1 || fresh < 0) list.replaceChildren();
+    // rows stay where they are, for whoever is at one of them, unless older ones came between
+    const anew = this.#shown[tab] === -1 || this.#reordered[tab] !== news.reordered;
     this.#shown[tab] = news.total;
+    this.#reordered[tab] = news.reordered;
+    const added = anew ? news.items.length : fresh;
     const rows =
       tab === "signals"
-        ? this.signals.items.slice(0, fresh).map((signal) => this.#signal(signal))
-        : this.notifications.items.slice(0, fresh).map((notification) => notificationRow(notification));
-    list.prepend(...rows);
+        ? this.signals.items.slice(0, added).map((signal) => this.#signal(signal))
+        : this.notifications.items.slice(0, added).map((notification) => notificationRow(notification));
+    if (anew) list.replaceChildren(...rows);
+    else list.prepend(...rows);
     while (list.children.length > news.items.length) list.lastElementChild?.remove();
   }
 

@@ -53,6 +53,8 @@ export class Table {
   #dirty = true;
   #orderedAt = -Infinity;
   #heldAt = -Infinity;
+  /** Somebody was at the table since the last drawing. */
+  #held = false;
   #height = 0;
   #rowHeight = 28;
   #headHeight = 28;
@@ -79,7 +81,7 @@ export class Table {
     this.#sorted = sorted;
     this.#makeHead();
     const touch = (): void => {
-      this.#heldAt = performance.now();
+      this.#held = true;
     };
     this.#body.addEventListener("pointermove", touch, { passive: true });
     this.#grid.addEventListener("scroll", () => {
@@ -190,6 +192,8 @@ export class Table {
   }
 
   #arrange(now: number): void {
+    if (this.#held) this.#heldAt = now;
+    this.#held = false;
     const members = this.#members !== this.#market.members;
     const due = now - this.#orderedAt >= REORDER_MS && now - this.#heldAt >= HOLD_MS;
     if (!this.#dirty && !members && !due) return;
@@ -263,7 +267,7 @@ export class Table {
     const to = moves[event.key];
     if (to !== undefined) {
       event.preventDefault();
-      this.#heldAt = performance.now();
+      this.#held = true;
       this.#activate(this.#order[Math.max(0, Math.min(last, to))]?.name ?? null, true);
     } else if (event.key === "Enter" || event.key === " ") {
       event.preventDefault();

@@ -4,23 +4,26 @@
 
 import { type Browser, chromium, type Locator, type Page } from "playwright-core";
 
-/** Starts Chromium (`CHROMIUM`, else Debian's). */
+/** Chromium: `CHROMIUM`, else Debian's. */
+export const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
+
+/** How it is started: without a screen, and without a word to anybody. */
+export const ARGUMENTS: readonly string[] = [
+  "--headless",
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+  // letters in shades of one colour: pictures are smaller
+  "--disable-lcd-text",
+];
+
+/** Starts it with a new profile. */
 export async function launch(): Promise<Browser> {
-  return chromium.launch({
-    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-    args: [
-      "--headless",
-      "--no-sandbox",
-      "--disable-gpu",
-      "--disable-quic",
-      "--no-first-run",
-      "--disable-background-networking",
-      "--disable-component-update",
-      "--disable-sync",
-      // letters in shades of one colour: pictures are smaller
-      "--disable-lcd-text",
-    ],
-  });
+  return chromium.launch({ executablePath: CHROMIUM, args: [...ARGUMENTS] });
 }
 
 /** How a page is opened. */
