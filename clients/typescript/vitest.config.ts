@@ -5,7 +5,15 @@ export default defineConfig({
     projects: [
       { test: { name: 'unit', include: ['tests/*.test.ts'] } },
       // real gateways, started once for each file: ODIN_DEVKIT and ODIN_GATEWAY say which
-      { test: { name: 'real', include: ['tests/real/*.test.ts'], testTimeout: 60_000, hookTimeout: 60_000 } },
+      {
+        test: {
+          name: 'real',
+          include: ['tests/real/*.test.ts'],
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+          fileParallelism: false,
+        },
+      },
     ],
   },
 });

@@ -148,12 +148,9 @@ export function createAuth({ settings, memory, ask, send, done, failed, leave }:
       const isRefresh = inForce !== undefined;
       [inForce, refused, tries, memory.refusals] = [print, undefined, 0, 0];
       const left = (message.expiresAt ?? 0) - clock.now();
-      expires = undefined;
-      if (message.expiresAt !== undefined && left >= MIN_LIFE_MS) {
-        const life = Math.min(left, MAX_LIFE_MS);
-        expires = clock.monotonic() + life;
-        after(refreshAfter(random, life), fetchToken);
-      }
+      const wait = refreshAfter(random, left);
+      expires = wait === undefined ? undefined : clock.monotonic() + left;
+      if (wait !== undefined) after(wait, fetchToken);
       done(message.sub, message.expiresAt, isRefresh);
       return true;
     },
@@ -169,19 +166,19 @@ export function createAuth({ settings, memory, ask, send, done, failed, leave }:
   };
 }
 
-/** When to refresh: between half and three quarters of the life, so that a fleet does not ask its source together. */
-export const refreshAfter = (random: () => number, lifeMs: number): number =>
-  uniform(random, Math.floor(lifeMs / 2), Math.floor((lifeMs * 3) / 4));
+/**
+ * When to refresh a token that has so long to live: between half and three quarters of that, so that a fleet does not ask
+ * its source together. Undefined if the clocks disagree about its life.
+ */
+export function refreshAfter(random: () => number, leftMs: number): number | undefined {
+  if (leftMs < MIN_LIFE_MS) return undefined;
+  const life = Math.min(leftMs, MAX_LIFE_MS);
+  return uniform(random, Math.floor(life / 2), Math.floor((life * 3) / 4));
+}
 
-/** 53 bits by which a token is known again, and which do not give it away. */
+/** A number by which a token is known again, and which does not give it away. */
 function fingerprint(text: string): number {
-  let [a, b] = [0xdeadbeef, 0x41c6ce57];
-  for (let at = 0; at < text.length; at += 1) {
-    const code = text.charCodeAt(at);
-    a = Math.imul(a ^ code, 2_654_435_761);
-    b = Math.imul(b ^ code, 1_597_334_677);
-  }
-  a = Math.imul(a ^ (a >>> 16), 2_246_822_507) ^ Math.imul(b ^ (b >>> 13), 3_266_489_909);
-  b = Math.imul(b ^ (b >>> 16), 2_246_822_507) ^ Math.imul(a ^ (a >>> 13), 3_266_489_909);
-  return 4_294_967_296 * (2_097_151 & b) + (a >>> 0);
+  let print = 7;
+  for (let at = 0; at < text.length; at += 1) print = (print * 31 + text.charCodeAt(at)) % 140_737_488_355_213;
+  return print;
 }

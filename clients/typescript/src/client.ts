@@ -1,5 +1,6 @@
 /**
- * The client: what an application calls.
+ * The client: what connections tell becomes what an application hears, and what it asks for becomes wishes that every
+ * connection fulfils.
  */
 
 import { isChannel, isPattern, patternOf } from './channel.js';
@@ -10,103 +11,22 @@ import { createEmitter } from './emitter.js';
 import { OdinError } from './errors.js';
 import type { Host, News } from './host.js';
 import { createLink } from './link.js';
-import type { GapMessage, Open, SystemState } from './message.js';
-import { settle, type Clock, type ConnectOptions, type PublishOptions, type SubscribeOptions } from './options.js';
-import type { PayloadOf } from './payloads.js';
+import type { GapMessage } from './message.js';
+import type { Odin, OdinEvents, Stats } from './odin.js';
+import { settle, type Clock, type ConnectOptions, type SubscribeOptions } from './options.js';
 import { createPositions } from './positions.js';
-import { createPublishes, type Published } from './publish.js';
-import type { State } from './state.js';
+import { createPublishes } from './publish.js';
 import {
   createHandle,
   type Begin,
   type End,
-  type Gap,
   type Handle,
-  type Off,
-  type Stale,
   type Subscription,
   type SubscriptionEvents,
   type Update,
   type View,
 } from './subscription.js';
 import { wishesOf, type Wish, type Wishes } from './wish.js';
-
-/** The gateway about itself. */
-export interface SystemNews {
-  readonly status: Open<SystemState>;
-  /** For people. */
-  readonly message?: string;
-  /** `draining`: the connection moves to another gateway within this time; the client does that by itself. */
-  readonly reconnectInMs?: number;
-  /** `token_expiring`: time left; the client gets another one by itself. */
-  readonly expiresInMs?: number;
-}
-
-/** Signed in, or a token refreshed. */
-export interface SignedIn {
-  /** The user. */
-  readonly sub: string;
-  /** When the token expires, in milliseconds since 1970 by the gateway's clock; undefined: never. */
-  readonly expiresAt?: number;
-  /** The connection was signed in before. */
-  readonly refresh: boolean;
-}
-
-/** Events of the client; those of subscriptions come here too, for all of them. */
-export interface OdinEvents {
-  /** {@link Odin.state} has changed. */
-  state: State;
-  update: Update;
-  gap: Gap;
-  /** A subscription begins or goes on. */
-  begin: Begin;
-  /** A subscription that had begun before goes on, or begins anew. */
-  resume: Begin;
-  end: End;
-  /** Values may be old: all, or of one subscription. */
-  stale: Stale;
-  live: { readonly channel?: string };
-  /** A request was refused, a token was not accepted; what ends a connection is in `state`. */
-  error: OdinError;
-  system: SystemNews;
-  auth: SignedIn;
-}
-
-/** A connection to odin that comes back by itself. */
-export interface Odin {
-  /** Where the client stands; a new object with each change, fit for `useSyncExternalStore` and the like. */
-  readonly state: State;
-  /** Calls `listener` for each event; gives a function that ends it. */
-  on<K extends keyof OdinEvents>(event: K, listener: (event: OdinEvents[K]) => void, options?: { once?: boolean }): Off;
-  /**
-   * Subscribes to a channel or pattern. Subscriptions of one channel share one on the wire; a later one begins with the
-   * last values that are known.
-   *
-   * @throws {@link OdinError} `invalid_argument` for a name outside the grammar, or a `mode`, `since`, `filter` or
-   * `every` that contradicts a subscription of the same channel; `closed` after {@link Odin.close}.
-   */
-  subscribe<C extends string>(
-    channel: C,
-    listener?: ((update: Update<PayloadOf<C>>) => void) | undefined,
-    options?: SubscribeOptions,
-  ): Subscription<PayloadOf<C>>;
-  subscribe<T>(
-    channel: string,
-    listener?: ((update: Update<T>) => void) | undefined,
-    options?: SubscribeOptions,
-  ): Subscription<T>;
-  /**
-   * Publishes, now or when there is a connection, and waits until the stream has stored it.
-   *
-   * Rejects with an {@link OdinError}: `outcome_unknown` if it was sent and no answer came; `not_sent`, `queue_full`,
-   * `aborted`, `closed`, `invalid_argument` if it was not sent; else the code with which the gateway refused it.
-   */
-  publish(channel: string, data: unknown, options?: PublishOptions): Promise<Published>;
-  /** Connects now if it is not connected, also where the client had given up. Waits that a gateway asked for are kept. */
-  reconnect(): void;
-  /** The end: closes the connection, ends subscriptions, rejects publications. It cannot be undone. */
-  close(): void;
-}
 
 /**
  * Connects to odin. Returns at once; {@link Odin.state} and its event tell what comes of it.
@@ -119,6 +39,7 @@ export function connect(options: ConnectOptions): Odin {
   const wishes: Wishes = new Map();
   const positions = createPositions();
   const memory = { refusals: 0, isCounted: false };
+  const stats: Stats = { connects: 0, messages: 0, bytes: 0, updates: 0, overlaps: 0, gaps: 0 };
   let codec: Codec | undefined = settings.codec === 'json' ? json : undefined;
   let lastId = 0;
   let isClosed = false;
@@ -134,6 +55,7 @@ export function connect(options: ConnectOptions): Odin {
     event: K,
     value: OdinEvents[K] & SubscriptionEvents[K],
   ) => {
+    if (event === 'gap') stats.gaps += 1;
     for (const wish of concerned(value.channel)) for (const handle of wish.handles) handle.emit(event, value);
     emitter.emit(event, value as OdinEvents[K]);
   };
@@ -143,7 +65,10 @@ export function connect(options: ConnectOptions): Odin {
     return [...wishes.values()].filter((wish) => wish.channel === channel || patternOf(wish.channel) === channel);
   };
   const flush = () => {
-    if (course.current?.isReady) publishes.flush(course.current);
+    const { current } = course;
+    if (!current?.isReady) return;
+    current.flush();
+    publishes.flush(current);
   };
   const publishes = createPublishes(settings, nextId, flush);
 
@@ -182,6 +107,7 @@ export function connect(options: ConnectOptions): Odin {
     positions,
     publishes,
     memory,
+    stats,
     nextId,
     codec() {
       if (codec) return codec;
@@ -196,6 +122,7 @@ export function connect(options: ConnectOptions): Odin {
     freshToken: () => within(settings.clock, settings.tokenTimeoutMs, async () => settings.token!()),
     greeted: (link) => course.greeted(link),
     ready(link) {
+      stats.connects += 1;
       course.ready(link);
       flush();
     },
@@ -209,7 +136,9 @@ export function connect(options: ConnectOptions): Odin {
     signedIn: (_link, event) => emitter.emit('auth', event),
     update(message) {
       const judged = positions.update(message);
+      if (judged === 'drop') stats.overlaps += 1;
       if (judged === 'drop' || judged === 'stray') return;
+      stats.updates += 1;
       const { channel, key } = message;
       if (typeof judged === 'object') {
         tell('gap', { channel, ...(key !== undefined && { key }), ...judged, reason: 'unannounced' });
@@ -340,6 +269,9 @@ export function connect(options: ConnectOptions): Odin {
   return {
     get state() {
       return course.state;
+    },
+    get stats() {
+      return { ...stats };
     },
     on: emitter.on,
     subscribe: subscribe as Odin['subscribe'],

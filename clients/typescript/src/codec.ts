@@ -71,10 +71,10 @@ function check(member: string): Check {
 
 /** Gives back what is a message. A type that is not known is one; throws for what is none. */
 export function checkMessage(value: unknown): ServerMessage {
-  if (typeof value !== 'object' || value === null) throw new Error('a message that is no object');
+  if (typeof value !== 'object' || value === null) throw new SyntaxError('a message that is no object');
   const message = value as Record<string, unknown>;
-  if (typeof message.type !== 'string') throw new Error('a message without a type');
+  if (typeof message.type !== 'string') throw new SyntaxError('a message without a type');
   const checks = CHECKS.get(message.type);
-  if (checks && !checks.every((holds) => holds(message))) throw new Error(`a malformed ${message.type}`);
+  if (checks && !checks.every((holds) => holds(message))) throw new SyntaxError(`a malformed ${message.type}`);
   return value as ServerMessage;
 }

@@ -9,22 +9,24 @@
 import { MAX_REFUSALS, type AuthMemory } from './auth.js';
 import { ceiling, uniform } from './backoff.js';
 import { IDLE, NORMAL, UNAUTHORIZED, type ComeBack, type Parting } from './close.js';
-import { events } from './events.js';
 import type { Link } from './link.js';
 import type { SystemMessage } from './message.js';
-import type { Settings } from './options.js';
-import { poll } from './poll.js';
+import type { Settings, TransportName } from './options.js';
 import { createRoute } from './route.js';
 import { nextState, type Happening, type State } from './state.js';
 import type { TransportKind } from './transport.js';
-import { websocket } from './websocket.js';
+import { openWebSocket } from './websocket.js';
 
 /** A draining gateway may be so much later than it said before the client leaves by itself. */
 const DRAIN_GRACE_MS = 2_000;
 /** How long to wait for more changes before a stream is opened anew. */
 const RENEW_MS = 50;
 
-const KINDS = { websocket, events, poll };
+const KINDS: Record<TransportName, TransportKind> = {
+  websocket: { name: 'websocket', isSocket: true, load: () => openWebSocket },
+  events: { name: 'events', isSocket: false, load: async () => (await import('./events.js')).openEvents },
+  poll: { name: 'poll', isSocket: false, load: async () => (await import('./poll.js')).openPoll },
+};
 
 /** What the course is given. */
 export interface Surroundings {
@@ -150,10 +152,10 @@ export function createCourse(around: Surroundings): Course {
   };
 
   const up = (link: Link) => {
-    const { connectionId, connectedClients } = link.hello!;
+    const { connectionId, connectedClients, server, epoch } = link.hello!;
     const clients = connectedClients < 0 ? undefined : connectedClients;
     upAt = clock.monotonic();
-    const connection = { transport: link.kind.name, connectionId, since: clock.now(), clients };
+    const connection = { transport: link.kind.name, connectionId, since: clock.now(), clients, server, epoch };
     around.inUse(link);
     change({ type: 'up', connection, stale: link.stale });
     if (link.kind.isSocket) {
@@ -195,7 +197,7 @@ export function createCourse(around: Surroundings): Course {
     const most = Math.min(settings.probeMaxMs, settings.probeMinMs * 2 ** probes);
     after('probe', uniform(random, Math.floor(most / 2), most), () => {
       if (next || timers.next !== undefined || !network.online()) planProbe();
-      else openNext(websocket, 'probe');
+      else openNext(KINDS.websocket, 'probe');
     });
   };
 

@@ -10,9 +10,10 @@ import { checkMessage } from './codec.js';
 import { entriesOf, failed, greeting, post, publish, refusal } from './http.js';
 import type { RequestId, ServerMessage } from './message.js';
 import { createSseReader } from './sse.js';
-import type { OpenTransport, TransportKind } from './transport.js';
+import type { OpenTransport } from './transport.js';
 
-const open: OpenTransport = (around, handlers) => {
+/** Opens a stream of events. */
+export const openEvents: OpenTransport = (around, handlers) => {
   const abort = new AbortController();
   let streams = 0;
   let isOver = false;
@@ -60,14 +61,12 @@ const open: OpenTransport = (around, handlers) => {
       for (;;) {
         const { done, value } = await reader.read();
         if (done || isOver) break;
-        handlers.sign();
+        handlers.sign(value.length);
         sse.push(value);
       }
       end({ reason: 'the stream ended', comeBack: 'soon' });
     } catch (error) {
-      end(
-        error instanceof SyntaxError ? { reason: `not readable: ${error.message}`, comeBack: 'later' } : failed(error),
-      );
+      end(failed(error));
     }
   };
 
@@ -94,6 +93,3 @@ const open: OpenTransport = (around, handlers) => {
     },
   };
 };
-
-/** See the file. */
-export const events: TransportKind = { name: 'events', open, isSocket: false };

@@ -3,11 +3,11 @@
  */
 
 import type { AuthMemory } from './auth.js';
-import type { SignedIn } from './client.js';
 import type { Parting } from './close.js';
 import type { Codec } from './codec.js';
 import type { OdinError } from './errors.js';
 import type { Link } from './link.js';
+import type { SignedIn, Stats } from './odin.js';
 import type { GapMessage, ServerMessage, SubscribedMessage, UpdateMessage } from './message.js';
 import type { Settings } from './options.js';
 import type { Positions } from './positions.js';
@@ -24,6 +24,7 @@ export interface Host {
   readonly positions: Positions;
   readonly publishes: Publishes;
   readonly memory: AuthMemory;
+  readonly stats: Stats;
   /** Ids are never used twice, on whatever connection. */
   nextId(): number;
   /** How messages are written on a WebSocket. */

@@ -58,8 +58,11 @@ export async function refusal(response: Response): Promise<Refusal> {
   };
 }
 
-/** Why `fetch` failed, as an end. */
-export const failed = (error: unknown): Parting => ({ reason: String(error), comeBack: 'soon' });
+/** Why a request came to nothing, as an end: it failed, or its answer cannot be read. */
+export const failed = (error: unknown): Parting =>
+  error instanceof SyntaxError
+    ? { reason: `not readable: ${error.message}`, comeBack: 'later' }
+    : { reason: String(error), comeBack: 'soon' };
 
 /** Publishes, and tells what became of it as a WebSocket would. An answer that is lost tells nothing. */
 export async function publish(

@@ -13,7 +13,7 @@
  */
 
 export { connect } from './client.js';
-export type { Odin, OdinEvents, SignedIn, SystemNews } from './client.js';
+export type { Odin, OdinEvents, SignedIn, Stats, SystemNews } from './odin.js';
 export { cursorOf } from './cursor.js';
 export { OdinError } from './errors.js';
 export type { ClientErrorCode, OdinErrorDetails } from './errors.js';

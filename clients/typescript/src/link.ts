@@ -25,6 +25,8 @@ const MAX_REQUEST_BYTES = { socket: 32_768, http: 60_000 };
 const ENTRY_BYTES = 64;
 /** Least time between two rounds of requests, in milliseconds: well below the 100 messages a second of a gateway. */
 const PACE_MS = 20;
+/** Least life of a connection whose token comes with its requests, however often a gateway says that it expires. */
+const REFRESH_PACE_MS = 1_000;
 
 /** How far one wish has come on this connection. */
 interface Step {
@@ -47,8 +49,10 @@ export interface Link extends Outlet {
   readonly isSettled: boolean;
   /** The gateway says that all values may be old. */
   stale: { reason?: string; since?: number } | undefined;
-  /** Asks for what is wished for and was not asked for yet. */
+  /** Asks for what is wished for and was not asked for yet, in a moment. */
   sync(): void;
+  /** Asks for it now, if the moment would be this one: what was subscribed before a publication goes before it. */
+  flush(): void;
   /** The confirmed channels. */
   active(): Iterable<string>;
   /** There is reason to doubt that it is still there. */
@@ -81,6 +85,7 @@ export function createLink(host: Host, kind: TransportKind): Link {
   /** The last error without a request: it may say why a subscription is about to be ended. */
   let farewell: OdinError | undefined;
   let refreshTimer: unknown;
+  const startedAt = clock.monotonic();
   const limit = clock.setTimeout(
     () => leave({ reason: `no answer within ${settings.connectTimeoutMs} ms`, comeBack: 'soon' }),
     settings.connectTimeoutMs + (settings.token ? settings.tokenTimeoutMs : 0),
@@ -95,10 +100,10 @@ export function createLink(host: Host, kind: TransportKind): Link {
     heartbeat?.stop();
     transport?.close();
   };
-  const leave = (parting: Parting) => {
+  const leave = (parting: Parting, unreached = transport !== undefined && hello === undefined) => {
     if (isOver) return;
     stop();
-    host.ended(link, parting, transport !== undefined && hello === undefined);
+    host.ended(link, parting, unreached);
   };
 
   const start = async () => {
@@ -107,12 +112,18 @@ export function createLink(host: Host, kind: TransportKind): Link {
     } catch (error) {
       return leave({ reason: `no token: ${String(error)}`, comeBack: 'soon' });
     }
+    let open = kind.load();
+    try {
+      if (open instanceof Promise) open = await open;
+    } catch (error) {
+      return leave({ reason: `cannot load ${kind.name}: ${String(error)}`, comeBack: 'soon' }, true);
+    }
     const chosen = kind.isSocket ? host.codec() : json;
     codec = chosen instanceof Promise ? await chosen : chosen;
     if (isOver) return;
     const { freshToken } = host;
     const around = { settings, codec, token: kind.isSocket ? undefined : token, freshToken, mode: host.positions.mode };
-    transport = kind.open(around, { message: receive, sign: () => heartbeat?.heard(), end: leave });
+    transport = open(around, { message: receive, sign, end: leave });
     if (!kind.isSocket) {
       // the token goes with each request, and there is nothing to wait for
       token = undefined;
@@ -170,11 +181,12 @@ export function createLink(host: Host, kind: TransportKind): Link {
     isSyncing = true;
     const wait = syncedAt + PACE_MS - clock.monotonic();
     if (wait > 0) syncTimer = clock.setTimeout(compare, wait);
-    else queueMicrotask(compare);
+    else queueMicrotask(() => isSyncing && compare());
   };
 
   const compare = () => {
     isSyncing = false;
+    syncTimer = undefined;
     if (isOver || isRetired || !transport || (kind.isSocket && !isReady)) return;
     const gone: string[] = [];
     for (const [channel, step] of steps) {
@@ -193,6 +205,7 @@ export function createLink(host: Host, kind: TransportKind): Link {
       if (!transport.send({ type: 'unsubscribe', id: host.nextId(), channels })) return host.renew(link);
     }
     if (!request(due)) host.renew(link);
+    settled();
   };
 
   /** Asks for all of these, in as many messages as it takes. */
@@ -252,9 +265,20 @@ export function createLink(host: Host, kind: TransportKind): Link {
     settled();
   };
 
+  const sign = (size: number) => {
+    host.stats.bytes += size;
+    heartbeat?.heard();
+  };
+
+  /** The token came with the request: only another request can bring another one. */
+  const refreshIn = (ms: number) => {
+    clock.clearTimeout(refreshTimer);
+    refreshTimer = clock.setTimeout(() => host.renew(link), ms);
+  };
+
   const receive = (message: ServerMessage) => {
     if (isOver) return;
-    heartbeat?.heard();
+    host.stats.messages += 1;
     const isAnswer = host.publishes.take(message);
     if (isRetired && !host.publishes.isWaiting(link)) stop();
     if (isAnswer || isRetired || auth?.take(message)) return;
@@ -283,24 +307,20 @@ export function createLink(host: Host, kind: TransportKind): Link {
       case 'checkpoint':
         return host.positions.checkpoint(message.cursor, message.channel === undefined ? active() : [message.channel]);
       case 'authenticated':
-        // the token came with the request: only another request can bring another one
         host.signedIn(link, {
           sub: message.sub,
           refresh: false,
           ...(message.expiresAt && { expiresAt: message.expiresAt }),
         });
         if (message.expiresAt !== undefined && !kind.isSocket) {
-          const life = message.expiresAt - clock.now();
-          if (life >= 1_000) {
-            const wait = Math.min(refreshAfter(random, life), 2 ** 31 - 1);
-            refreshTimer = clock.setTimeout(() => host.renew(link), wait);
-          }
+          const wait = refreshAfter(random, message.expiresAt - clock.now());
+          if (wait !== undefined) refreshIn(wait);
         }
         return;
       case 'system:status':
         if (message.status === 'token_expiring') {
           if (kind.isSocket) auth?.expiring(message.expiresInMs);
-          else host.renew(link);
+          else refreshIn(Math.max(0, startedAt + REFRESH_PACE_MS - clock.monotonic()));
         }
         return host.told(link, message);
       default:
@@ -332,6 +352,9 @@ export function createLink(host: Host, kind: TransportKind): Link {
     encode: (message) => codec.encode(message),
     send: (message) => void transport!.send(message),
     sync,
+    flush() {
+      if (isSyncing && syncTimer === undefined) compare();
+    },
     active,
     doubt: () => heartbeat?.doubt(),
     retire() {

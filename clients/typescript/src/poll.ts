@@ -6,7 +6,7 @@
 import { checkMessage } from './codec.js';
 import { entriesOf, failed, greeting, post, publish, refusal } from './http.js';
 import type { RequestId, ServerMessage, SubscribeEntry } from './message.js';
-import type { OpenTransport, TransportKind } from './transport.js';
+import type { OpenTransport } from './transport.js';
 
 /** Most channels of one request. */
 const MAX_CHANNELS = 500;
@@ -26,11 +26,14 @@ interface Answer {
   messages: ServerMessage[];
 }
 
-const open: OpenTransport = (around, handlers) => {
+/** Opens a loop of polls. */
+export const openPoll: OpenTransport = (around, handlers) => {
   const { clock, pollWaitS, connectTimeoutMs } = around.settings;
   const entries = new Map<string, Entry>();
   const lasting = new AbortController();
   let round = new AbortController();
+  /** What the last answers said to be stale: channels, and an empty text for everything. */
+  const stale = new Set<string>();
   let isOver = false;
   let hasGreeted = false;
   let isDue = false;
@@ -70,6 +73,7 @@ const open: OpenTransport = (around, handlers) => {
 
   const loop = async (asked: Entry[], signal: AbortSignal) => {
     let hasNewToken = false;
+    let hasFailed = false;
     while (!signal.aborted) {
       const began = clock.monotonic();
       const timer = clock.setTimeout(
@@ -82,11 +86,13 @@ const open: OpenTransport = (around, handlers) => {
         const path = `/v1/poll?wait=${hasGreeted ? pollWaitS : 0}`;
         const response = await post(around, path, { type: 'subscribe', channels }, signal);
         if (response.ok) {
-          const answer = (await response.json()) as Answer;
+          const text = await response.text();
           if (signal.aborted) return;
+          handlers.sign(text.length);
+          const answer = JSON.parse(text) as Answer;
           greet();
           take(asked, answer);
-          hasNewToken = false;
+          hasNewToken = hasFailed = false;
         } else {
           const { error, parting, isAboutChannels } = await refusal(response);
           if (signal.aborted) return;
@@ -101,7 +107,10 @@ const open: OpenTransport = (around, handlers) => {
           }
         }
       } catch (error) {
-        return signal.aborted ? undefined : end(failed(error));
+        if (signal.aborted) return;
+        // a kept connection that was just closed looks like this; the same cursor gives the same answer
+        if (!hasGreeted || hasFailed || error instanceof SyntaxError) return end(failed(error));
+        hasFailed = true;
       } finally {
         clock.clearTimeout(timer);
       }
@@ -111,7 +120,7 @@ const open: OpenTransport = (around, handlers) => {
   };
 
   const take = (asked: Entry[], { cursor, messages }: Answer) => {
-    if (!Array.isArray(messages)) throw new Error('a poll without messages');
+    if (!Array.isArray(messages)) throw new SyntaxError('a poll without messages');
     const checked = messages.map(checkMessage);
     const named = new Set<string>();
     for (const message of checked) {
@@ -137,6 +146,17 @@ const open: OpenTransport = (around, handlers) => {
       tell({ type: 'subscribed', ...(id !== undefined && { id }), channel: entry.channel, mode, recovered: true });
     }
     checked.forEach(tell);
+    // each answer says anew what is stale: what it does not mention is not any more
+    const told = new Set<string>();
+    for (const { type, channel = '' } of checked as { type: string; channel?: string }[]) {
+      if (type === 'stale') [stale, told].forEach((set) => set.add(channel));
+      if (type === 'live') stale.delete(channel);
+    }
+    for (const channel of stale) {
+      if (told.has(channel)) continue;
+      stale.delete(channel);
+      tell({ type: 'live', ...(channel && { channel }) });
+    }
     const cursors = typeof cursor === 'string' ? cursor.split(',') : [];
     asked.forEach((one, index) => {
       const position = cursors.length === asked.length ? cursors[index] : cursors[0];
@@ -165,6 +185,3 @@ const open: OpenTransport = (around, handlers) => {
     close,
   };
 };
-
-/** See the file. */
-export const poll: TransportKind = { name: 'poll', open, isSocket: false };

@@ -45,7 +45,7 @@ export function createSseReader(event: (event: ServerSentEvent) => void): { push
         from = end.next;
       }
       rest = rest.slice(from);
-      if (rest.length + data.length > MAX_EVENT) throw new Error('an event without end');
+      if (rest.length + data.length > MAX_EVENT) throw new SyntaxError('an event without end');
     },
   };
 }

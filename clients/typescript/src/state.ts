@@ -15,6 +15,10 @@ export interface Connection {
   since: number;
   /** Connections of the gateway or its cluster, when this one began; undefined for polls. */
   clients: number | undefined;
+  /** Program and version of the gateway, for people. */
+  server: string | undefined;
+  /** The stream, if the gateway knew it then. */
+  epoch: string | undefined;
 }
 
 /** See {@link Odin.state}. */
@@ -83,8 +87,8 @@ export function nextState(state: State, happening: Happening): State {
 function connectionOf(state: State): Connection | undefined {
   if (state.status === 'stale') return state.connection;
   if (state.status !== 'connected' && state.status !== 'fallback') return undefined;
-  const { transport, connectionId, since, clients } = state;
-  return { transport, connectionId, since, clients };
+  const { status: _, ...connection } = state;
+  return connection;
 }
 
 const fresh = ({ transport, ...rest }: Connection): State =>

@@ -12,8 +12,8 @@ import type { Settings, TransportName } from './options.js';
 export interface Handlers {
   /** A message came. */
   message(message: ServerMessage): void;
-  /** A sign of life that is no message. */
-  sign(): void;
+  /** So much came, whatever it is: a sign of life. In bytes, or characters of text. */
+  sign(size: number): void;
   /** It is over, for whatever reason but {@link Transport.close}. Called once, and nothing after it. */
   end(parting: Parting): void;
 }
@@ -47,7 +47,8 @@ export type OpenTransport = (around: Surroundings, handlers: Handlers) => Transp
 /** What differs between transports beside how they are opened. */
 export interface TransportKind {
   readonly name: TransportName;
-  readonly open: OpenTransport;
+  /** How to open one; the fallbacks are loaded when they are needed, for most pages never need them. */
+  readonly load: () => OpenTransport | Promise<OpenTransport>;
   /** Signs in by `auth` on the connection, waits for `connection:status` before it is spoken to, and answers pings. */
   readonly isSocket: boolean;
 }

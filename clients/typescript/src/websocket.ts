@@ -1,13 +1,14 @@
 /**
- * A WebSocket. Only what all runtimes share is used: a refused handshake looks like a failed connect, and pings of the
- * gateway are not seen.
+ * A WebSocket. Only what all runtimes share is relied on: a refused handshake looks like a failed connect, and pings of
+ * the gateway are seen only where the package `ws` shows them.
  */
 
 import { comeBack, NORMAL } from './close.js';
 import { json } from './codec.js';
-import type { OpenTransport, TransportKind } from './transport.js';
+import type { OpenTransport } from './transport.js';
 
-const open: OpenTransport = ({ settings, codec }, handlers) => {
+/** Opens a WebSocket. */
+export const openWebSocket: OpenTransport = ({ settings, codec }, handlers) => {
   let isOver = false;
   const over = (reason: string, code: number, isUnreadable = false) => {
     if (isOver) return;
@@ -36,6 +37,7 @@ const open: OpenTransport = ({ settings, codec }, handlers) => {
   };
   socket.onmessage = ({ data }: { data: unknown }) => {
     if (isOver) return;
+    handlers.sign(typeof data === 'string' ? data.length : (data as ArrayBuffer).byteLength);
     let message;
     try {
       message = (typeof data === 'string' ? json : codec).decode(data);
@@ -46,6 +48,7 @@ const open: OpenTransport = ({ settings, codec }, handlers) => {
     }
     handlers.message(message);
   };
+  (socket as { on?: (event: 'ping', listener: () => void) => void }).on?.('ping', () => handlers.sign(0));
   socket.onerror = () => undefined;
   socket.onclose = ({ code, reason }: { code: number; reason: string }) =>
     over(reason || (code === 1006 ? 'connection lost' : `closed with ${code}`), code);
@@ -61,6 +64,3 @@ const open: OpenTransport = ({ settings, codec }, handlers) => {
     close,
   };
 };
-
-/** See the file. */
-export const websocket: TransportKind = { name: 'websocket', open, isSocket: true };

@@ -1,4 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+// the client loads them when it needs them; here they have to be there when time stands still
+import '../src/events.js';
+import '../src/poll.js';
 import type { ConnectOptions } from '../src/index.js';
 import { client, cursor, fakeFetch, fakeNetwork, FakeSocket, settle, update, type Request } from './fakes.js';
 
@@ -198,6 +201,21 @@ describe('events', () => {
     expect(heard.states.filter(({ status }) => status === 'reconnecting')).toEqual([]);
   });
 
+  test('a wish that comes while another stream is being opened does not hold that up', async () => {
+    const { odin, next } = await onEvents();
+    odin.subscribe('price:BTC');
+    await vi.advanceTimersByTimeAsync(100);
+    const second = await next(path('events')).stream();
+    await second.event({ ...hello, connectionId: 'e2' });
+    odin.subscribe('price:ETH');
+    await second.event(begun('trades', true));
+    await second.event(begun('price:BTC'));
+    await vi.advanceTimersByTimeAsync(20);
+    expect(odin.state).toMatchObject({ connectionId: 'e2' });
+    await vi.advanceTimersByTimeAsync(200);
+    expect(next(path('events')).body.channels).toEqual(['trades', 'price:BTC', 'price:ETH']);
+  });
+
   test('end when nothing is wanted any more, and begin again with the next wish', async () => {
     const { odin, request, sub, next } = await onEvents();
     sub.unsubscribe();
@@ -241,8 +259,11 @@ describe('events', () => {
     await other.event(hello);
     await other.event(begun('trades', true));
     expect(request.signal.aborted).toBe(true);
-    await other.event({ type: 'system:status', status: 'token_expiring', expiresInMs: 60_000 });
-    await vi.advanceTimersByTimeAsync(100);
+    const told = { type: 'system:status', status: 'token_expiring', expiresInMs: 60_000 };
+    for (let count = 0; count < 5; count += 1) await other.event(told);
+    await vi.advanceTimersByTimeAsync(900);
+    expect(() => next(path('events')), 'not more than once in a second').toThrow();
+    await vi.advanceTimersByTimeAsync(200);
     expect(next(path('events')).token).toBe('Bearer t3');
     expect(odin.state.status).toBe('fallback');
   });
@@ -314,6 +335,9 @@ describe('polls', () => {
   test('what goes on where it was has begun all the same', async () => {
     const { odin, next, seen, heard } = await onPoll();
     await next(path('poll')).fail();
+    expect(odin.state.status, 'once is nothing').toBe('fallback');
+    await vi.advanceTimersByTimeAsync(100);
+    await next(path('poll')).fail();
     expect(odin.state).toMatchObject({ status: 'reconnecting', reason: 'TypeError: fetch failed' });
     await vi.advanceTimersByTimeAsync(500);
     const again = next(path('poll'));
@@ -361,6 +385,23 @@ describe('polls', () => {
     expect(odin.state.status).toBe('fallback');
     await second.answer(401, { error: { code: 'auth_failed', message: 'revoked' } });
     expect(odin.state.status).toBe('reconnecting');
+  });
+
+  test('what an answer does not call stale is live again', async () => {
+    const { odin, next, sub } = await onPoll();
+    const channel = { type: 'stale', channel: 'trades', reason: 'feed_silent' };
+    await next(path('poll')).answer(200, {
+      cursor: cursor(3),
+      messages: [{ type: 'stale', reason: 'bus_lost' }, channel],
+    });
+    expect(odin.state).toMatchObject({ status: 'stale', connection: { transport: 'poll' } });
+    await vi.advanceTimersByTimeAsync(100);
+    await next(path('poll')).answer(200, { cursor: cursor(3), messages: [channel] });
+    expect(odin.state.status).toBe('fallback');
+    expect(sub.stale).toMatchObject({ reason: 'feed_silent' });
+    await vi.advanceTimersByTimeAsync(100);
+    await next(path('poll')).answer(200, { cursor: cursor(3), messages: [] });
+    expect(sub.stale).toBeUndefined();
   });
 
   test('a poll that is not answered is given up', async () => {

@@ -35,6 +35,18 @@ test('waits for a connection, in the order of the calls, and takes the data as t
   expect(socket.took('publish').map(({ data }) => data)).toEqual([{ text: 'first' }, null]);
 });
 
+test('what was subscribed before it is asked for before it', async () => {
+  const { odin } = await client();
+  odin.subscribe(CHANNEL);
+  void odin.publish(CHANNEL, 1);
+  const socket = await FakeSocket.last.hello();
+  await vi.advanceTimersByTimeAsync(1_000);
+  odin.subscribe('chat:attic');
+  void odin.publish('chat:attic', 2);
+  await settle();
+  expect(socket.sent.map(({ type }) => type)).toEqual(['subscribe', 'publish', 'subscribe', 'publish']);
+});
+
 test('brings the connection back that was closed for idleness', async () => {
   const { odin } = await client();
   await FakeSocket.last.hello();

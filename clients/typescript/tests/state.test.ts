@@ -1,8 +1,22 @@
 import { expect, test } from 'vitest';
 import { nextState, type Connection, type Happening, type State } from '../src/state.js';
 
-const socket: Connection = { transport: 'websocket', connectionId: 'a', since: 1, clients: 2 };
-const stream: Connection = { transport: 'events', connectionId: 'b', since: 3, clients: undefined };
+const socket: Connection = {
+  transport: 'websocket',
+  connectionId: 'a',
+  since: 1,
+  clients: 2,
+  server: 'odin',
+  epoch: 'e',
+};
+const stream: Connection = {
+  transport: 'events',
+  connectionId: 'b',
+  since: 3,
+  clients: undefined,
+  server: undefined,
+  epoch: undefined,
+};
 
 const connecting: State = { status: 'connecting', attempt: 1 };
 const connected: State = { status: 'connected', ...socket, transport: 'websocket' };

@@ -16,7 +16,10 @@ test('offers the sub-protocol and nothing else, and says when it is connected', 
   expect(socket.protocols).toEqual(['odin.v1.json']);
   expect(heard.states).toEqual([
     { status: 'connecting', attempt: 1 },
-    { status: 'connected', transport: 'websocket', connectionId: 'c0', since: Date.now(), clients: 7 },
+    {
+      ...{ status: 'connected', transport: 'websocket', connectionId: 'c0', since: Date.now(), clients: 7 },
+      ...{ server: undefined, epoch: undefined },
+    },
   ]);
   expect(odin.state).toBe(heard.states[1]);
 });
@@ -74,6 +77,7 @@ test('drops what came before, and tells what is missing', async () => {
     { channel: 'trades', after: 9, until: 12, reason: 'retention' },
   ]);
   expect(heard.of('gap')).toEqual(gaps);
+  expect(odin.stats).toMatchObject({ connects: 1, messages: 8, updates: 3, overlaps: 1, gaps: 2 });
 });
 
 test('subscriptions of one channel share one on the wire, and the second begins with the last values', async () => {

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { configFile, jwt, missing, record, SIGN_IN, stage, until, untilState, type Stage } from './stage.js';
 
 /** A channel in which everybody who is signed in may speak. */
@@ -22,6 +22,7 @@ describe.skipIf(missing)('a real gateway that knows its users', () => {
   beforeAll(async () => {
     odin = await stage([...SIGN_IN, '--auth-expiry-warning', '1s', '--config', configFile(CHAT)]);
   });
+  afterEach(() => odin.heal());
   afterAll(() => odin?.stop());
 
   test('serves what is the user’s own, and nobody else’s', async () => {
@@ -34,8 +35,6 @@ describe.skipIf(missing)('a real gateway that knows its users', () => {
     await until(ada, 'hers', () => her.values.length > 0);
     await until(bob, 'his', () => of.values.length > 0);
     expect([her.values, of.values]).toEqual([['hers'], ['his']]);
-    ada.close();
-    bob.close();
   });
 
   test('is told a fresh token before the old one expires, and nothing is disturbed', async () => {
@@ -53,7 +52,6 @@ describe.skipIf(missing)('a real gateway that knows its users', () => {
     expect(refreshes.slice(0, 4)).toEqual([false, true, true, true]);
     expect(statuses).toEqual([]);
     expect(token.mock.calls.length).toBeGreaterThanOrEqual(4);
-    client.close();
   });
 
   test('that does not know a token is given another one, and then left for later', async () => {
@@ -66,8 +64,6 @@ describe.skipIf(missing)('a real gateway that knows its users', () => {
     const stranger = odin.client({ token: () => jwt('ada', -60) });
     await untilState(stranger, 'reconnecting');
     expect(stranger.state).toMatchObject({ reason: expect.stringContaining('refused') as string });
-    client.close();
-    stranger.close();
   });
 
   test('takes publications, in their order, and says no', async () => {
@@ -83,8 +79,6 @@ describe.skipIf(missing)('a real gateway that knows its users', () => {
     await expect(anybody.publish('chat:lobby', 1)).rejects.toMatchObject({ code: 'auth_required' });
     await expect(ada.publish('no:rule', 1)).rejects.toMatchObject({ code: 'unknown_channel' });
     await expect(ada.publish('trades', 1)).rejects.toMatchObject({ channel: 'trades' });
-    ada.close();
-    anybody.close();
   });
 
   test('that dies with a publication under way leaves its outcome unknown', async () => {
@@ -94,7 +88,5 @@ describe.skipIf(missing)('a real gateway that knows its users', () => {
     const outcome = ada.publish('chat:lobby', 'into the dark').catch((error: { code: string }) => error.code);
     await odin.order('cut');
     expect(await outcome).toBe('outcome_unknown');
-    await odin.order('start_nats');
-    ada.close();
   });
 });

@@ -1,6 +1,18 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { ConnectOptions, TransportName } from '../../src/index.js';
-import { configFile, jwt, missing, record, SIGN_IN, stage, until, untilState, type Stage } from './stage.js';
+import {
+  configFile,
+  jwt,
+  missing,
+  publishUntil,
+  record,
+  SIGN_IN,
+  stage,
+  until,
+  untilAll,
+  untilState,
+  type Stage,
+} from './stage.js';
 
 const PRICE = 'odin.tokens.BTC.price';
 
@@ -36,6 +48,7 @@ describe.skipIf(missing)('a real gateway behind a proxy that takes no WebSockets
       ...['--config', configFile(RULES)],
     ]);
   });
+  afterEach(() => odin.heal());
   afterAll(() => odin?.stop());
 
   const quick: Partial<ConnectOptions> = { connectTimeoutMs: 5_000, probeMinMs: 200, probeMaxMs: 1_000, pollWaitS: 2 };
@@ -46,28 +59,18 @@ describe.skipIf(missing)('a real gateway behind a proxy that takes no WebSockets
     const price = record(client, 'price:BTC');
     await untilState(client, 'fallback');
     expect(client.state).toMatchObject({ transport: 'events' });
-    const stored = await odin.publish(PRICE, 'a');
-    await until(client, 'the begin', () => price.seqs.at(-1) === stored[0]);
-    const begin = price.seqs.indexOf(stored[0]!);
-    stored.push(...(await odin.publish(PRICE, 'b', 'c')));
+    const stored = await odin.publish(PRICE, 'at the begin');
+    await untilAll(client, stored, price);
     await odin.order('block_websocket', { on: false });
-    let isBack = false;
-    const back = untilState(client, 'connected').finally(() => (isBack = true));
-    while (!isBack) {
-      stored.push(...(await odin.publish(PRICE, 'on the way')));
-      await new Promise((resolve) => setTimeout(resolve, 5));
-    }
-    await back;
+    stored.push(...(await publishUntil(odin, PRICE, untilState(client, 'connected'))));
     stored.push(...(await odin.publish(PRICE, 'there')));
-    await until(client, 'everything', () => price.seqs.at(-1) === stored.at(-1));
+    await untilAll(client, stored, price);
     await odin.order('block_websocket', { on: true });
-    await untilState(client, 'fallback');
+    stored.push(...(await publishUntil(odin, PRICE, untilState(client, 'fallback'))));
     stored.push(...(await odin.publish(PRICE, 'and back')));
-    await until(client, 'everything', () => price.seqs.at(-1) === stored.at(-1));
-    expect(price.seqs.slice(begin)).toEqual(stored);
+    await untilAll(client, stored, price);
+    expect(price.from(stored[0])).toEqual(stored);
     expect(price.gaps).toEqual([]);
-    await odin.order('block_websocket', { on: false });
-    client.close();
   });
 
   describe.each<TransportName>(['events', 'poll'])('by %s', (transport) => {
@@ -77,22 +80,19 @@ describe.skipIf(missing)('a real gateway behind a proxy that takes no WebSockets
       const client = odin.client(options);
       const [price, wide] = [record(client, 'price:BTC'), record(client, 'price:*')];
       const stored = await odin.publish(PRICE, 'at the begin');
-      await until(client, 'the begin', () => [price, wide].every(({ seqs }) => seqs.at(-1) === stored[0]));
-      const starts = [price, wide].map(({ seqs }) => seqs.indexOf(stored[0]!));
+      await untilAll(client, stored, price, wide);
       for (let round = 0; round < 4; round += 1) {
         for (let number = 0; number < 20; number += 1) stored.push(...(await odin.publish(PRICE, { round, number })));
         await odin.order('kill_gateway', { index: round % 2 });
         for (let number = 20; number < 40; number += 1) stored.push(...(await odin.publish(PRICE, { round, number })));
         await odin.order('start_gateway', { index: round % 2 });
         await odin.order('cut');
-        const isThere = () => [price, wide].every(({ seqs }) => seqs.at(-1) === stored.at(-1));
-        await until(client, 'everything', isThere);
+        await untilAll(client, stored, price, wide);
       }
-      [price, wide].forEach(({ seqs, gaps }, at) => {
-        expect(seqs.slice(starts[at])).toEqual(stored);
-        expect(gaps).toEqual([]);
-      });
-      client.close();
+      for (const history of [price, wide]) {
+        expect(history.from(stored[0])).toEqual(stored);
+        expect(history.gaps).toEqual([]);
+      }
     });
 
     test('takes another wish, and lets go of one', async () => {
@@ -112,7 +112,6 @@ describe.skipIf(missing)('a real gateway behind a proxy that takes no WebSockets
       expect(gone.sort()).toEqual(['auth_required', 'unknown_channel']);
       const [three] = await odin.publish(PRICE, 3);
       await until(client, 'the others go on', () => btc.seqs.at(-1) === three);
-      client.close();
     });
 
     test('signs in, refreshes in time, and publishes', async () => {
@@ -133,24 +132,23 @@ describe.skipIf(missing)('a real gateway behind a proxy that takes no WebSockets
         await new Promise((resolve) => setTimeout(resolve, 50));
       }
       expect([...statuses].filter((status) => status !== 'fallback')).toEqual([]);
-      expect(trades.seqs).toEqual(stored);
+      expect(trades.from(stored[0])).toEqual(stored);
       expect(await client.publish('chat:lobby', { text: 'hello' })).toMatchObject({ channel: 'chat:lobby' });
       await expect(client.publish('no:rule', 1)).rejects.toMatchObject({ code: 'unknown_channel' });
-      client.close();
     });
 
     test('that has no NATS says that values are stale', async () => {
       const client = odin.client(options);
       const price = record(client, 'price:BTC');
-      await odin.publish(PRICE, 'before');
-      await until(client, 'the begin', () => price.seqs.length > 0);
+      const stored = await odin.publish(PRICE, 'at the begin');
+      await untilAll(client, stored, price);
       await odin.order('stop_nats');
       await untilState(client, 'stale');
       await odin.order('start_nats');
-      const [seq] = await odin.publish(PRICE, 'after');
+      stored.push(...(await odin.publish(PRICE, 'after')));
       await untilState(client, 'fallback');
-      await until(client, 'everything', () => price.seqs.at(-1) === seq);
-      client.close();
+      await untilAll(client, stored, price);
+      expect(price.from(stored[0])).toEqual(stored);
     });
   });
 
@@ -158,8 +156,7 @@ describe.skipIf(missing)('a real gateway behind a proxy that takes no WebSockets
     const client = odin.client({ ...quick, transports: ['events'] });
     const price = record(client, 'price:BTC');
     const stored = await odin.publish(PRICE, 'at the begin');
-    await until(client, 'the begin', () => price.seqs.at(-1) === stored[0]);
-    const begin = price.seqs.indexOf(stored[0]!);
+    await untilAll(client, stored, price);
     const before = (client.state as { connectionId: string }).connectionId;
     const statuses = new Set<string>();
     client.on('state', ({ status }) => statuses.add(status));
@@ -167,18 +164,11 @@ describe.skipIf(missing)('a real gateway behind a proxy that takes no WebSockets
     const index = connections.findIndex((count) => count > 0);
     await odin.order('balance', { only: 1 - index });
     await odin.order('drain_gateway', { index });
-    let isMoved = false;
     const moved = untilState(client, 'fallback', (state) => 'connectionId' in state && state.connectionId !== before);
-    void moved.finally(() => (isMoved = true));
-    while (!isMoved) {
-      stored.push(...(await odin.publish(PRICE, 'on the way')));
-      await new Promise((resolve) => setTimeout(resolve, 5));
-    }
-    await moved;
+    stored.push(...(await publishUntil(odin, PRICE, moved)));
     stored.push(...(await odin.publish(PRICE, 'there')));
-    await until(client, 'everything', () => price.seqs.at(-1) === stored.at(-1));
-    expect(price.seqs.slice(begin)).toEqual(stored);
+    await untilAll(client, stored, price);
+    expect(price.from(stored[0])).toEqual(stored);
     expect([...statuses]).toEqual(['fallback']);
-    client.close();
   });
 });

@@ -39,12 +39,14 @@ export function configFile(toml: string): string {
 export interface Stage {
   /** Where clients connect. */
   url: string;
-  /** A client of it; all are closed with the stage. */
+  /** A client of it. */
   client(options?: Partial<ConnectOptions>): Odin;
   /** Gives an order; rejects if it cannot be carried out. */
   order(what: string, more?: object): Promise<Record<string, unknown>>;
   /** Stores publications one after the other; gives their sequences. */
   publish(subject: string, ...data: unknown[]): Promise<number[]>;
+  /** Ends all clients, and undoes what orders have changed, so that the next test finds it as it was. */
+  heal(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -95,6 +97,21 @@ export async function stage(gatewayOptions: string[] = [], stageOptions: string[
       for (const one of data) seqs.push((await order('publish', { subject, data: one })).seq as number);
       return seqs;
     },
+    async heal() {
+      for (const odin of clients.splice(0)) odin.close();
+      await order('balance', { only: null });
+      await order('block_websocket', { on: false });
+      await order('pause_traffic', { on: false });
+      await order('cut');
+      for (const [what, more] of [
+        ['start_nats'],
+        ['start_gateway', { index: 0 }],
+        ['start_gateway', { index: 1 }],
+      ] as const) {
+        // it may be running
+        await order(what, more).catch(() => undefined);
+      }
+    },
     async stop() {
       for (const odin of clients) odin.close();
       const ended = new Promise((resolve) => child.once('exit', resolve));
@@ -130,30 +147,59 @@ export function until(odin: Odin, what: string, holds: () => boolean, limitMs = 
 export const untilState = (odin: Odin, status: State['status'], also: (state: State) => boolean = () => true) =>
   until(odin, status, () => odin.state.status === status && also(odin.state));
 
-/** Everything that one subscription of mode `all` was given. */
+/** Everything that one subscription was given. */
 export interface History {
+  channel: string;
   seqs: number[];
   values: unknown[];
   gaps: Gap[];
   updates: Update[];
+  /** The sequences from this one on. */
+  from(seq: number | undefined): number[];
 }
 
-/** Records a channel. */
+/** Records a channel; of a pattern only `price:BTC`, for there is no order between channels. */
 export function record(
   odin: Odin,
   channel: string,
   options: Parameters<Odin['subscribe']>[2] = { mode: 'all' },
 ): History {
-  const record: History = { seqs: [], values: [], gaps: [], updates: [] };
+  const history: History = {
+    channel,
+    seqs: [],
+    values: [],
+    gaps: [],
+    updates: [],
+    from: (seq) => history.seqs.slice(history.seqs.indexOf(seq ?? -1)),
+  };
   const sub = odin.subscribe<unknown>(
     channel,
     (update) => {
-      record.updates.push(update);
-      record.seqs.push(update.seq);
-      record.values.push(update.data);
+      if (channel.endsWith('*') && update.channel !== 'price:BTC') return;
+      history.updates.push(update);
+      history.seqs.push(update.seq);
+      history.values.push(update.data);
     },
     options,
   );
-  sub.on('gap', (gap) => record.gaps.push(gap));
-  return record;
+  sub.on('gap', (gap) => history.gaps.push(gap));
+  return history;
+}
+
+/** Waits until all of them have come to the last of what is stored. */
+export const untilAll = (odin: Odin, stored: number[], ...histories: History[]) =>
+  until(odin, `everything up to ${stored.at(-1)}`, () => histories.every(({ seqs }) => seqs.at(-1) === stored.at(-1)));
+
+/** Stores something, until `done`, and gives its sequences. */
+export async function publishUntil(stage: Stage, subject: string, done: Promise<unknown>): Promise<number[]> {
+  const stored: number[] = [];
+  let isDone = false;
+  const watched = done.finally(() => (isDone = true));
+  watched.catch(() => undefined);
+  while (!isDone) {
+    stored.push(...(await stage.publish(subject, 'meanwhile')));
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  await watched;
+  return stored;
 }
