@@ -55,7 +55,8 @@ export default defineConfig({
     // nothing becomes a data: address, which the policy forbids
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
-    reportCompressedSize: true,
+    // one file: a page that stays open for days finds no others of its build when the gateways have a newer one
+    rolldownOptions: { output: { codeSplitting: false } },
   },
   server: {
     proxy: process.env.ODIN_GATEWAY_URL

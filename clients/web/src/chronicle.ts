@@ -42,7 +42,8 @@ export class Chronicle {
         this.#connectedAs = name;
         this.#connections += 1;
         if (this.#connections > 1) this.reconnects += 1;
-        this.tell("good", `connected by ${TRANSPORTS[state.transport]}`);
+        const server = state.server === undefined ? "" : ` to ${state.server.slice(0, 40)}`;
+        this.tell("good", `connected by ${TRANSPORTS[state.transport]}${server}`);
       }
     }
     if (status.title === before.title && status.tone === before.tone) return;

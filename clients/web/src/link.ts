@@ -55,6 +55,8 @@ export class Link {
   #odin: Odin | null = null;
   #prices: Subscription[] = [];
   #refused: string | null = null;
+  /** Those of clients that are closed. */
+  #overlaps = 0;
 
   constructor(listener: Listener) {
     this.#listener = listener;
@@ -73,9 +75,9 @@ export class Link {
     return state.status === "stale" ? state.connection : null;
   }
 
-  /** Updates that came again after a resume and were dropped; `null`: the client does not count them. */
-  get overlaps(): number | null {
-    return null;
+  /** Updates that came again after a resume and were dropped, of this client and those before it. */
+  get overlaps(): number {
+    return this.#overlaps + (this.#odin?.stats.overlaps ?? 0);
   }
 
   /** How the subscriptions to prices stand. */
@@ -149,6 +151,7 @@ export class Link {
 
   #end(): void {
     const odin = this.#odin;
+    this.#overlaps = this.overlaps;
     this.#odin = null;
     this.#prices = [];
     odin?.close();

@@ -1,7 +1,7 @@
 /** What the page costs, measured and printed: `npm run facts`, on a machine that does nothing else. */
 
 import { readdirSync, statSync } from "node:fs";
-import { join } from "node:path";
+import { extname, join } from "node:path";
 import { afterAll, beforeAll, test } from "vitest";
 import { PlainTab } from "./support/plain.ts";
 import { simulate } from "./support/publisher.ts";
@@ -23,12 +23,10 @@ test("what the page weighs", () => {
   const files = readdirSync(DIST, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
     .map((entry) => join(entry.parentPath, entry.name));
-  const lazy = /dist\.esm/;
   for (const ending of ["gz", "br"]) {
-    const sizes = files.filter((file) => file.endsWith(`.${ending}`)).map((file) => [file, statSync(file).size] as const);
-    const sum = (wanted: boolean): number =>
-      sizes.filter(([file]) => lazy.test(file) !== wanted).reduce((total, [, size]) => total + size, 0);
-    console.log(`weight, ${ending}: ${kib(sum(true))}, and ${kib(sum(false))} more for MessagePack`);
+    const compressed = files.filter((file) => file.endsWith(`.${ending}`)).map((file) => `${kib(statSync(file).size)} ${extname(file.slice(0, -3))}`);
+    const sum = files.filter((file) => file.endsWith(`.${ending}`)).reduce((total, file) => total + statSync(file).size, 0);
+    console.log(`weight, ${ending}: ${kib(sum)} (${compressed.sort().join(", ")})`);
   }
 });
 

@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { countdown, statusOf } from "./status.ts";
 
 const quiet = { pending: false, stale: null, refused: null };
-const connection = { connectionId: "a", since: 0, clients: 1 };
+const connection = { connectionId: "a", since: 0, clients: 1, server: undefined, epoch: undefined };
 const connected: State = { status: "connected", transport: "websocket", ...connection };
 
 test("only a confirmed subscription on a connection that is not stale is fresh", () => {

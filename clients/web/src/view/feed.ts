@@ -14,8 +14,8 @@ export interface Counters {
   resumes: number;
   anew: number;
   reconnects: number;
-  /** Updates that came again after a resume and were dropped; `null`: not known. */
-  overlaps: number | null;
+  /** Updates that came again after a resume and were dropped. */
+  overlaps: number;
   /** Connections of the cluster; `null`: not known. */
   clients: number | null;
 }

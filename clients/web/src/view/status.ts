@@ -51,6 +51,7 @@ export class StatusView {
     this.#detail.set([next, status.detail, last].filter((part) => part !== "").join(" · "));
     this.#host.set(facts.foreign ? `other gateway: ${facts.host}` : facts.host);
     this.#facts.set(factsLine(facts, now));
+    setAttribute(this.#facts.element, "title", facts.connection === null ? null : names(facts.connection));
     this.#toggle.set(facts.trying ? "Disconnect" : "Connect");
     const title = titleOf(status, next, facts.quote);
     if (document.title !== title) document.title = title;
@@ -78,6 +79,12 @@ function factsLine(facts: Facts, now: number): string {
     parts.push(`${count(connection.clients)} ${connection.clients === 1 ? "client" : "clients"}`);
   }
   return parts.join(" · ");
+}
+
+/** What operators ask for. */
+function names({ connectionId, server, epoch }: Connection): string {
+  const parts = [server, connectionId && `connection ${connectionId}`, epoch && `stream ${epoch}`];
+  return parts.filter((part) => part !== undefined && part !== "").join(", ");
 }
 
 function titleOf(status: Status, next: string, quote: string | null): string {
