@@ -137,9 +137,9 @@ export class App implements Listener {
     if (state?.status === "connecting") this.#signedIn = false;
     this.#status = statusOf(state, this.#link.prices, chosen);
     this.#chronicle.state(state, this.#status, before);
-    if (before.fresh && !this.#status.fresh) this.#market.break(Date.now());
+    if (before.fresh && !this.#status.fresh) this.#market.break();
     if (!before.fresh && this.#status.fresh) this.#freshAt = this.#clock.now();
-    this.#chart.setFresh(this.#status.fresh, Date.now());
+    this.#chart.setFresh(this.#status.fresh, this.#market.heardAt || Date.now());
     this.#showStatus();
     this.#showFeed();
     this.#frame.request();

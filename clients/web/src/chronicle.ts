@@ -42,8 +42,7 @@ export class Chronicle {
         this.#connectedAs = name;
         this.#connections += 1;
         if (this.#connections > 1) this.reconnects += 1;
-        const server = state.server === undefined ? "" : ` to ${state.server.slice(0, 40)}`;
-        this.tell("good", `connected by ${TRANSPORTS[state.transport]}${server}`);
+        this.tell("good", `connected by ${TRANSPORTS[state.transport]}`);
       }
     }
     if (status.title === before.title && status.tone === before.tone) return;

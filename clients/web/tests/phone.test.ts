@@ -37,6 +37,7 @@ for (const width of [320, 375, 430]) {
         .map((cell) => cell.className),
     );
     expect(cut).toEqual([]);
+    expect(await row(page, "BTC").evaluate((element) => element.scrollWidth - element.clientWidth)).toBeLessThanOrEqual(0);
     await row(page, "BTC").click();
     await page.locator("#chart-title", { hasText: /^BTC$/ }).waitFor();
     expect(await page.locator("#plot canvas").isVisible()).toBe(true);

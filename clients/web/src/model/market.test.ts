@@ -39,14 +39,18 @@ test("tokens are bounded, and those beyond are counted", () => {
 test("a line that was interrupted goes on when the price is known to be the same", () => {
   const market = new Market();
   market.take(price("price:BTC", { price: 1 }), 0, 1_000);
-  market.break(2_000);
+  market.take(price("price:ETH", { price: 1 }), 0, 3_000);
+  // nothing was heard after that, so nothing is known after that
+  market.break();
+  market.break();
   market.mend(5_000);
   market.mend(6_000);
   const points = market.tokens.get("BTC")?.points;
-  expect([0, 1, 2].map((index) => [points?.time(index), points?.value(index)])).toEqual([
+  expect([0, 1, 2, 3].map((index) => [points?.time(index), points?.value(index)])).toEqual([
     [1_000, 1],
-    [2_000, NaN],
+    [3_000, 1],
+    [3_000, NaN],
     [5_000, 1],
   ]);
-  expect(points?.length).toBe(3);
+  expect(points?.length).toBe(4);
 });

@@ -81,9 +81,9 @@ export class Market {
     for (const token of this.tokens.values()) token.rate.roll(seconds);
   }
 
-  /** From here on the values are not known, until the next update of each token. */
-  break(time: number): void {
-    for (const token of this.tokens.values()) token.break(time);
+  /** The values are known up to the last update, and not from then on until the next one of each token. */
+  break(): void {
+    for (const token of this.tokens.values()) token.break(this.heardAt);
   }
 
   /** Values have been fresh for a while: what no update came for has not changed. */

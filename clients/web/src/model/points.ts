@@ -58,8 +58,9 @@ export class Points {
   }
 
   /** Marks a break at `time`: the values between the last one and the next are not known. */
-  break(time: number): void {
-    if (this.#length > 0 && !Number.isNaN(this.value(this.#length - 1))) this.#push(time, NaN);
+  break(at: number): void {
+    const last = this.#length - 1;
+    if (last >= 0 && !Number.isNaN(this.value(last))) this.#push(Math.max(at, this.time(last)), NaN);
   }
 
   /** The index of the first point at or after `time`; the length if there is none. */

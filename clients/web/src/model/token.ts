@@ -55,10 +55,11 @@ export class Token {
     this.points.add(time, price.price);
   }
 
-  /** From `time` on the price is not known. */
+  /** The price is known up to `time`, and not from then on. */
   break(time: number): void {
-    if (this.points.length === 0) return;
+    if (this.points.length === 0 || this.broken) return;
     this.broken = true;
+    this.points.add(time, this.price);
     this.points.break(time);
   }
 

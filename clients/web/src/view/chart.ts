@@ -81,11 +81,15 @@ export class Chart {
     this.#frame.request();
   }
 
-  /** Whether the values are the present ones. */
-  setFresh(fresh: boolean, now: number): void {
+  /**
+   * Whether the values are the present ones.
+   *
+   * @param known - up to when they are known, milliseconds since 1970
+   */
+  setFresh(fresh: boolean, known: number): void {
     if (fresh === this.#fresh) return;
     this.#fresh = fresh;
-    this.#unknownSince = fresh ? null : now / 1_000;
+    this.#unknownSince = fresh ? null : known / 1_000;
     this.#paintedAt = -Infinity;
     this.#frame.request();
   }

@@ -50,7 +50,7 @@ export class StatusView {
     const last = status.fresh || facts.heardAt === 0 || silent < 1_000 ? "" : `last price ${age(silent)} ago`;
     this.#detail.set([next, status.detail, last].filter((part) => part !== "").join(" · "));
     this.#host.set(facts.foreign ? `other gateway: ${facts.host}` : facts.host);
-    this.#facts.set(factsLine(facts, now));
+    this.#facts.set(factsLine(facts, status.fresh, now));
     setAttribute(this.#facts.element, "title", facts.connection === null ? null : names(facts.connection));
     this.#toggle.set(facts.trying ? "Disconnect" : "Connect");
     const title = titleOf(status, next, facts.quote);
@@ -68,12 +68,14 @@ export class StatusView {
   }
 }
 
-function factsLine(facts: Facts, now: number): string {
+function factsLine(facts: Facts, fresh: boolean, now: number): string {
   const { connection } = facts;
   if (connection === null) return "";
   const codec = connection.transport !== "websocket" || facts.codec === "json" ? "JSON" : "MessagePack";
   const since = now - connection.since;
   const how = connection.transport === "websocket" ? `WebSocket, ${codec}` : codec;
+  // in trouble the room is for what is wrong
+  if (!fresh) return how;
   const parts = [how, since < 1_000 ? "just connected" : `for ${age(since)}`];
   if (connection.clients !== undefined) {
     parts.push(`${count(connection.clients)} ${connection.clients === 1 ? "client" : "clients"}`);
