@@ -155,9 +155,25 @@ export class Chart {
   }
 
   #paint(now: number): void {
-    if (now - this.#paintedAt < EVERY_MS) return;
     const token = this.#token;
-    if (this.#uplot === null || token === null) return;
+    if (token === null) return;
+    this.#paintQuote(token, now);
+    if (this.#uplot !== null && now - this.#paintedAt >= EVERY_MS) this.#paintPlot(token, now);
+  }
+
+  /** The figures that the table shows too: never another price there than here. */
+  #paintQuote(token: Token, now: number): void {
+    this.#title.set(token.name);
+    this.#price.set(Number.isNaN(token.price) ? NOTHING : price(token.price));
+    const { change } = token;
+    if (this.#change.set(change === null ? "" : `${change < 0 ? "▼" : change > 0 ? "▲" : ""} ${percent(change)}`.trim())) {
+      this.#change.element.className = `move ${change === null || change === 0 ? "" : change < 0 ? "down" : "up"}`;
+    }
+    this.#set("Volume 24 h", token.volume === null ? NOTHING : amount(token.volume));
+    this.#set("Last update", Number.isFinite(token.heardAt) ? since(now - token.heardAt) : NOTHING);
+  }
+
+  #paintPlot(token: Token, now: number): void {
     this.#paintedAt = now;
     if (this.#colours !== this.#palette.version) {
       this.#make(this.#plot.clientWidth, this.#plot.clientHeight);
@@ -169,16 +185,8 @@ export class Chart {
       this.#uplot?.setData([times, values], false);
       this.#uplot?.setScale("x", { min: from, max: until });
     });
-    this.#title.set(token.name);
-    this.#price.set(Number.isNaN(token.price) ? NOTHING : price(token.price));
-    const { change } = token;
-    if (this.#change.set(change === null ? "" : `${change < 0 ? "▼" : change > 0 ? "▲" : ""} ${percent(change)}`.trim())) {
-      this.#change.element.className = `move ${change === null || change === 0 ? "" : change < 0 ? "down" : "up"}`;
-    }
     this.#set("Low", low > high ? NOTHING : price(low, decimalsOf(token.price)));
     this.#set("High", low > high ? NOTHING : price(high, decimalsOf(token.price)));
-    this.#set("Volume 24 h", token.volume === null ? NOTHING : amount(token.volume));
-    this.#set("Last update", Number.isFinite(token.heardAt) ? since(now - token.heardAt) : NOTHING);
     if (now - this.#describedAt >= DESCRIBE_MS) {
       this.#describedAt = now;
       setAttribute(this.#plot, "aria-label", this.#describe(token, low, high));

@@ -34,6 +34,6 @@ function row(entry: Entry): HTMLElement {
   item.append(make("time", "", clock(entry.time)), icon(entry.weight));
   if (name !== "") item.append(make("span", "hidden", `${name}: `));
   item.append(make("span", "", entry.text));
-  if (entry.times > 1) item.append(make("span", "muted", `× ${entry.times}`));
+  if (entry.times > 1) item.append(make("span", "times", `× ${entry.times}`));
   return item;
 }
