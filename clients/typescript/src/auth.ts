@@ -3,7 +3,7 @@
  * answer means. A token that was sent is not kept, only a fingerprint to know it again.
  */
 
-import { ceiling, uniform } from './backoff.js';
+import { ceiling, patience, uniform } from './backoff.js';
 import type { Parting } from './close.js';
 import { mayRetry, OdinError } from './errors.js';
 import type { ErrorMessage, ServerMessage } from './message.js';
@@ -124,7 +124,7 @@ export function createAuth({ settings, memory, ask, send, done, failed, leave }:
     const reason = `${code}: ${message}`;
     if (code === 'forbidden') return leave({ reason, comeBack: 'never' });
     memory.isCounted = false;
-    if (inForce !== undefined || mayRetry(code)) return fail(code, message, postpone(retryAfterMs ?? 0));
+    if (inForce !== undefined || mayRetry(code)) return fail(code, message, postpone(patience(retryAfterMs)));
     memory.refusals += 1;
     memory.isCounted = true;
     refused = print;

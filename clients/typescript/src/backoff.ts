@@ -10,6 +10,13 @@ const LATER = 16;
 export const ceiling = (when: 'soon' | 'later', n: number, baseMs: number, capMs: number): number =>
   Math.min(capMs, baseMs * (when === 'later' ? LATER : 1) * 2 ** n);
 
+/** Longest wait that a gateway can ask for, in milliseconds: a timer takes no number of any size. */
+const MAX_PATIENCE_MS = 600_000;
+
+/** The least wait that a gateway asks for; one more, for a timer may be a moment early. */
+export const patience = (askedMs: number | undefined): number =>
+  askedMs !== undefined && askedMs > 0 ? Math.min(askedMs, MAX_PATIENCE_MS) + 1 : 0;
+
 /** A whole number of milliseconds from `from` to `to`, both included; `random` gives 0 to below 1. */
 export const uniform = (random: () => number, from: number, to: number): number =>
   from + Math.floor(random() * (to - from + 1));

@@ -7,7 +7,7 @@
  */
 
 import { MAX_REFUSALS, type AuthMemory } from './auth.js';
-import { ceiling, uniform } from './backoff.js';
+import { ceiling, patience, uniform } from './backoff.js';
 import { IDLE, NORMAL, UNAUTHORIZED, type ComeBack, type Parting } from './close.js';
 import type { Link } from './link.js';
 import type { SystemMessage } from './message.js';
@@ -72,6 +72,8 @@ export function createCourse(around: Surroundings): Course {
   let state: State = { status: 'connecting', attempt: 1 };
   let current: Link | undefined;
   let next: Link | undefined;
+  /** Those that were replaced, and owe an answer. */
+  const retired = new Set<Link>();
   let purpose: Purpose = 'renew';
   /** Tries since a connection was last good. */
   let tries = 0;
@@ -189,7 +191,8 @@ export function createCourse(around: Surroundings): Course {
     current = next;
     next = undefined;
     up(current);
-    old.retire();
+    retired.add(old);
+    old.retire(() => retired.delete(old));
   };
 
   const planProbe = () => {
@@ -209,7 +212,7 @@ export function createCourse(around: Surroundings): Course {
       probes += 1;
       planProbe();
     } else if (parting.comeBack !== 'never') {
-      const wait = (parting.retryAfterMs ?? 0) + draw(parting.comeBack, nextTries++);
+      const wait = patience(parting.retryAfterMs) + draw(parting.comeBack, nextTries++);
       after('next', wait, () => current && openNext(current.kind, 'renew'));
     }
   };
@@ -246,8 +249,8 @@ export function createCourse(around: Surroundings): Course {
     if (when === 'never') return change({ type: 'end', code, reason, willReturn: false });
     const isBlamed = unreached && network.online() && link.kind.name === route.name && around.isWanting();
     const isElsewhere = (isBlamed && route.failed()) || parting.isUseless;
-    notBefore = clock.monotonic() + (retryAfterMs ?? 0);
-    const wait = (retryAfterMs ?? 0) + (isElsewhere ? 0 : draw(when, tries));
+    notBefore = clock.monotonic() + patience(retryAfterMs);
+    const wait = patience(retryAfterMs) + (isElsewhere ? 0 : draw(when, tries));
     tries += 1;
     down(reason, code, wait);
   };
@@ -292,8 +295,7 @@ export function createCourse(around: Surroundings): Course {
       isClosed = true;
       unwatch();
       clear('retry', 'next', 'probe', 'leave', 'grace');
-      current?.close();
-      next?.close();
+      for (const link of [current, next, ...retired]) link?.close();
       current = next = undefined;
       around.inUse(undefined);
       change({ type: 'end', code: NORMAL, reason: 'closed by the application', willReturn: false });
@@ -338,13 +340,14 @@ export function createCourse(around: Surroundings): Course {
       else change({ type: 'live' });
     },
     draining(link, { reconnectInMs }) {
-      if (link !== current || reconnectInMs === undefined) return;
+      if (link !== current || reconnectInMs == null) return;
+      const left = patience(reconnectInMs);
       if (!next && timers.next === undefined) {
         // not all of a gateway's clients at once
-        const wait = uniform(random, 0, Math.floor(reconnectInMs / 2));
+        const wait = uniform(random, 0, Math.floor(left / 2));
         after('next', wait, () => current && openNext(current.kind, 'renew'));
       }
-      after('leave', reconnectInMs + DRAIN_GRACE_MS, () => {
+      after('leave', left + DRAIN_GRACE_MS, () => {
         link.close();
         currentEnded(link, { reason: 'left a draining gateway', comeBack: 'soon' }, false);
       });

@@ -3,7 +3,7 @@
  * of version 1, only from an update of an exact channel, and reads one only to know which of two is further.
  */
 
-import type { UpdateMessage } from './message.js';
+import type { Update } from './subscription.js';
 
 /** Longest cursor that a gateway takes, in bytes. */
 const MAX_BYTES = 64;
@@ -17,7 +17,7 @@ export interface Position {
 }
 
 /** The position of an update, fit for `since` of its own channel where that is no pattern and has no `key`. */
-export const cursorOf = (update: Pick<UpdateMessage, 'epoch' | 'seq' | 'ts'>): string =>
+export const cursorOf = (update: Pick<Update, 'epoch' | 'seq' | 'ts'>): string =>
   `1.${update.epoch}.${update.seq}.${update.ts}`;
 
 /** Whether a gateway would take it back; its form is the gateway's affair. */

@@ -8,7 +8,16 @@ import type { ClientMessage, ErrorMessage, ServerMessage, SubscribeEntry } from 
 import type { Surroundings } from './transport.js';
 
 /** Refusals that are about what was asked for, not about the connection. */
-const ABOUT_CHANNELS = ['invalid_channel', 'unknown_channel', 'unsupported', 'auth_required', 'forbidden', 'too_wide'];
+const ABOUT_CHANNELS = [
+  'invalid_channel',
+  'unknown_channel',
+  'unsupported',
+  'auth_required',
+  'forbidden',
+  'too_wide',
+  'too_many_channels',
+  'too_many_subscriptions',
+];
 
 /** A refusal: what it says, and what it means for the connection. */
 export interface Refusal {

@@ -6,7 +6,7 @@
  */
 
 import { createAuth, refreshAfter, type Auth } from './auth.js';
-import { ceiling, uniform } from './backoff.js';
+import { ceiling, patience, uniform } from './backoff.js';
 import type { Parting } from './close.js';
 import { json, type Codec } from './codec.js';
 import { mayRetry, OdinError } from './errors.js';
@@ -57,8 +57,8 @@ export interface Link extends Outlet {
   active(): Iterable<string>;
   /** There is reason to doubt that it is still there. */
   doubt(): void;
-  /** Another one took over: only publications that it owes an answer for are still listened to. */
-  retire(): void;
+  /** Another one took over: only publications that it owes an answer for are still listened to, until `done`. */
+  retire(done: () => void): void;
   close(): void;
 }
 
@@ -85,6 +85,8 @@ export function createLink(host: Host, kind: TransportKind): Link {
   /** The last error without a request: it may say why a subscription is about to be ended. */
   let farewell: OdinError | undefined;
   let refreshTimer: unknown;
+  let retireTimer: unknown;
+  let retired: (() => void) | undefined;
   const startedAt = clock.monotonic();
   const limit = clock.setTimeout(
     () => leave({ reason: `no answer within ${settings.connectTimeoutMs} ms`, comeBack: 'soon' }),
@@ -94,11 +96,12 @@ export function createLink(host: Host, kind: TransportKind): Link {
   const stop = () => {
     isOver = true;
     isReady = false;
-    for (const timer of [limit, syncTimer, refreshTimer]) clock.clearTimeout(timer);
+    for (const timer of [limit, syncTimer, refreshTimer, retireTimer]) clock.clearTimeout(timer);
     for (const step of steps.values()) clock.clearTimeout(step.timer);
     auth?.stop();
     heartbeat?.stop();
     transport?.close();
+    retired?.();
   };
   const leave = (parting: Parting, unreached = transport !== undefined && hello === undefined) => {
     if (isOver) return;
@@ -246,7 +249,7 @@ export function createLink(host: Host, kind: TransportKind): Link {
         const n = tries.get(name) ?? 0;
         tries.set(name, n + 1);
         const most = ceiling('soon', n, settings.backoffBaseMs, settings.backoffCapMs);
-        const wait = (retryAfterMs ?? 0) + uniform(random, 0, most);
+        const wait = patience(retryAfterMs) + uniform(random, 0, most);
         retryInMs = Math.min(retryInMs ?? Infinity, wait);
         step.now = 'later';
         step.timer = clock.setTimeout(() => {
@@ -357,10 +360,11 @@ export function createLink(host: Host, kind: TransportKind): Link {
     },
     active,
     doubt: () => heartbeat?.doubt(),
-    retire() {
+    retire(done) {
       isRetired = true;
+      retired = done;
       if (!host.publishes.isWaiting(link)) stop();
-      else clock.setTimeout(stop, settings.connectTimeoutMs);
+      else retireTimer = clock.setTimeout(stop, settings.connectTimeoutMs);
     },
     close: stop,
   };

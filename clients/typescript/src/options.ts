@@ -146,7 +146,7 @@ export interface Settings {
 type Fetch = typeof globalThis.fetch;
 
 /** Default, least and most of each figure. */
-const FIGURES = {
+export const FIGURES = {
   connectTimeoutMs: [10_000, 1, 600_000],
   tokenTimeoutMs: [10_000, 1, 600_000],
   backoffBaseMs: [500, 1, 600_000],
@@ -203,21 +203,20 @@ export function settle(options: ConnectOptions): Settings {
   return { ...figures, url, httpUrl, token, codec, transports, WebSocket, fetch, network, clock, random };
 }
 
+/** Scheme, host with port, and the rest. Without a password, which would end up in logs; without a fragment. */
+const ADDRESS = /^(wss?|https?):\/\/([^\s/?#@\\]+)([/?][^\s#]*)?$/i;
+
+// by hand, for not every runtime has a whole `URL`
 function addresses(options: ConnectOptions): { url: string; httpUrl: string } {
-  const url = parse(options.url, /^wss?:$/);
-  const base = parse(options.httpUrl ?? `${url.protocol === 'wss:' ? 'https:' : 'http:'}//${url.host}`, /^https?:$/);
-  return { url: url.href, httpUrl: base.href.replace(/\/+$/, '') };
+  const [scheme, host] = read(options.url, 'ws');
+  const { httpUrl = `${scheme === 'wss' ? 'https' : 'http'}://${host}` } = options;
+  read(httpUrl, 'http');
+  return { url: options.url, httpUrl: httpUrl.replace(/\/+$/, '') };
 }
 
-function parse(text: string, protocol: RegExp): URL {
-  let url: URL | undefined;
-  try {
-    url = new URL(text);
-  } catch {
-    // told below
-  }
-  if (!url || !protocol.test(url.protocol) || url.hash !== '') throw invalid(`invalid address ${JSON.stringify(text)}`);
-  // userinfo in an address ends up in logs, and fetch refuses it
-  if (url.username !== '' || url.password !== '') throw invalid('an address with a password');
-  return url;
+function read(text: string, wanted: 'ws' | 'http'): [scheme: string, host: string] {
+  const [, scheme, host] = ADDRESS.exec(text) ?? [];
+  const lower = scheme?.toLowerCase();
+  if (host === undefined || !lower?.startsWith(wanted)) throw invalid(`invalid address, ${wanted}s://host wanted`);
+  return [lower, host];
 }

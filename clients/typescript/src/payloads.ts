@@ -179,11 +179,12 @@ export type PayloadOf<C extends string> = C extends `price:${string}`
       ? Quote
       : C extends `signals:${string}`
         ? Signal
-        : C extends keyof Fixed
-          ? Fixed[C]
+        : C extends keyof ChannelPayloads
+          ? ChannelPayloads[C]
           : unknown;
 
-interface Fixed {
+/** What channels without variables carry. */
+export interface ChannelPayloads {
   'prices:batch': PriceBatch;
   'market:summary': MarketSummary;
   'market:volume': MarketVolume;

@@ -3,6 +3,7 @@
  * answer does not come its outcome is not known, and that is what is said.
  */
 
+import { patience } from './backoff.js';
 import { bytesOf } from './codec.js';
 import { isChannel, isPattern } from './channel.js';
 import { OdinError } from './errors.js';
@@ -18,8 +19,6 @@ export interface Published {
 
 /** Publications under way at the same time. */
 const MAX_SENT = 16;
-/** Longest time a gateway can hold publications back with, in milliseconds. */
-const MAX_HOLD_MS = 600_000;
 /** What a payload may be nested. */
 const MAX_DEPTH = 64;
 
@@ -61,7 +60,8 @@ export function createPublishes(settings: Settings, nextId: () => number, change
   const { clock } = settings;
   const waiting = new Set<Entry>();
   const sent = new Map<unknown, Entry>();
-  let holdUntil = 0;
+  /** The times for which the gateway asked for patience, as timers. */
+  const holds = new Set<unknown>();
 
   const unknown = (channel: string, why: string, cause?: unknown) =>
     new OdinError('outcome_unknown', `${why}: the publication may have been stored`, { channel, cause });
@@ -116,7 +116,7 @@ export function createPublishes(settings: Settings, nextId: () => number, change
     });
 
   const flush: Publishes['flush'] = (outlet) => {
-    if (clock.monotonic() < holdUntil) return;
+    if (holds.size > 0) return;
     for (const entry of waiting) {
       if (sent.size >= MAX_SENT) return;
       const { channel, text } = entry;
@@ -142,9 +142,13 @@ export function createPublishes(settings: Settings, nextId: () => number, change
     const { channel } = sent.get(id) ?? {};
     if (channel === undefined) return false;
     if (code === 'rate_limited') {
-      const hold = Math.min(retryAfterMs ?? 0, MAX_HOLD_MS);
-      holdUntil = Math.max(holdUntil, clock.monotonic() + hold);
-      clock.setTimeout(changed, hold);
+      // by the timer alone: a clock may say that it is a moment too early, and nobody would come again
+      const release = () => {
+        holds.delete(hold);
+        changed();
+      };
+      const hold = clock.setTimeout(release, patience(retryAfterMs));
+      holds.add(hold);
     }
     // the gateway has sent it on, and does not know what became of it
     if (code === 'unavailable') return finish(id, unknown(channel, message));
@@ -170,6 +174,7 @@ export function createPublishes(settings: Settings, nextId: () => number, change
       return waiting.size + sent.size;
     },
     close() {
+      holds.forEach((hold) => clock.clearTimeout(hold));
       for (const [id, entry] of [...sent]) finish(id, unknown(entry.channel, 'the client was closed'));
       for (const entry of [...waiting]) {
         entry.settle(new OdinError('closed', 'the client was closed', { channel: entry.channel }));
@@ -179,7 +184,7 @@ export function createPublishes(settings: Settings, nextId: () => number, change
 }
 
 /** A surrogate without its partner, which JSON can say and UTF-8 cannot. */
-const LONE_SURROGATE = /(?<!\\)(?:\\\\)*\\ud[89a-f]/;
+const LONE_SURROGATE = /(?:^|[^\\])(?:\\\\)*\\ud[89a-f]/;
 
 /** How deep a JSON text is nested. */
 function depthOf(text: string): number {

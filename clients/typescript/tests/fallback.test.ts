@@ -121,12 +121,12 @@ test('keeps the wait that an HTTP answer asks for', async () => {
   const { odin, next } = await made({ transports: ['events'] });
   const error = { code: 'try_again_later', message: 'no room', retryAfterMs: 9_000 };
   await next(path('events')).answer(503, { error });
-  expect(odin.state).toMatchObject({ status: 'reconnecting', retryAt: Date.now() + 9_000 + 8_000, code: 503 });
+  expect(odin.state).toMatchObject({ status: 'reconnecting', retryAt: Date.now() + 9_001 + 8_000, code: 503 });
   odin.reconnect();
-  expect(odin.state, 'a wait that was asked for is kept').toMatchObject({ retryAt: Date.now() + 9_000 });
-  await vi.advanceTimersByTimeAsync(9_000);
+  expect(odin.state, 'a wait that was asked for is kept').toMatchObject({ retryAt: Date.now() + 9_001 });
+  await vi.advanceTimersByTimeAsync(9_001);
   await next(path('events')).answer(429, '', { 'Retry-After': '3' });
-  expect(odin.state).toMatchObject({ retryAt: Date.now() + 3_000 + 16_000 });
+  expect(odin.state).toMatchObject({ retryAt: Date.now() + 3_001 + 16_000 });
 });
 
 describe('events', () => {
@@ -297,6 +297,28 @@ describe('events', () => {
     expect(odin.state.status).toBe('reconnecting');
   });
 
+  test('of more than 500 channels are several, and a checkpoint is for its own', async () => {
+    const { odin, next, sub } = await made({ transports: ['events'] });
+    const many = Array.from({ length: 600 }, (_, number) => odin.subscribe(`many:${number}`));
+    await vi.advanceTimersByTimeAsync(200);
+    next(path('events')).fail();
+    await vi.advanceTimersByTimeAsync(1_000);
+    const [first, second] = [next(path('events')), next(path('events'))];
+    expect([first, second].map(({ body }) => body.channels.length)).toEqual([500, 101]);
+    const streams = [await first.stream(), await second.stream()];
+    for (const [at, { body }] of [first, second].entries()) {
+      await streams[at]!.event({ ...hello, connectionId: `e${at}` });
+      for (const channel of body.channels) await streams[at]!.event(begun(channel as string));
+    }
+    expect(odin.state).toMatchObject({ status: 'fallback', connectionId: 'e0' });
+    expect(many.every(({ status }) => status === 'active')).toBe(true);
+    await streams[0]!.event({ type: 'checkpoint', cursor: cursor(7) });
+    expect([sub.cursor, many[0]!.cursor, many[599]!.cursor]).toEqual([cursor(7), cursor(7), undefined]);
+    await streams[1]!.end();
+    expect(odin.state.status, 'one that ends ends all').toBe('reconnecting');
+    expect(first.signal.aborted).toBe(true);
+  });
+
   test('draining is answered with another stream', async () => {
     const { odin, stream, request, next } = await onEvents();
     await stream.event({ type: 'system:status', status: 'draining', reconnectInMs: 10_000 });
@@ -385,6 +407,19 @@ describe('polls', () => {
     expect(odin.state.status).toBe('fallback');
     await second.answer(401, { error: { code: 'auth_failed', message: 'revoked' } });
     expect(odin.state.status).toBe('reconnecting');
+  });
+
+  test('of more than 500 channels are several requests', async () => {
+    const { odin, requests } = await onPoll();
+    requests.length = 0;
+    for (let number = 0; number < 600; number += 1) odin.subscribe(`many:${number}`);
+    await vi.advanceTimersByTimeAsync(20);
+    expect(requests.map(({ body }) => body.channels.length)).toEqual([500, 101]);
+    for (const { answer, body } of requests.splice(0)) {
+      const channels = body.channels.map((entry) => (entry as { channel: string }).channel);
+      await answer(200, { cursor: cursor(8), messages: channels.slice(1).map((channel) => begun(channel)) });
+    }
+    expect(odin.subscribe('many:599').cursor).toBe(cursor(8));
   });
 
   test('what an answer does not call stale is live again', async () => {

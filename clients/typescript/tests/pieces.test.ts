@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { ceiling, uniform } from '../src/backoff.js';
+import { ceiling, patience, uniform } from '../src/backoff.js';
 import { comeBackAfter } from '../src/close.js';
 import { checkMessage, json, loadMsgpack } from '../src/codec.js';
 import { createEmitter } from '../src/emitter.js';
@@ -16,6 +16,11 @@ describe('back-off', () => {
     const soon = [0, 1, 2, 3, 4, 5, 6, 7, 2_000].map((n) => ceiling('soon', n, 500, 30_000));
     expect(soon).toEqual([500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000, 30_000]);
     expect([0, 1, 2].map((n) => ceiling('later', n, 500, 30_000))).toEqual([8_000, 16_000, 30_000]);
+  });
+
+  test('hostile: a gateway asks for ten minutes at most, and for no less than nothing', () => {
+    const waits = [undefined, 0, -5, NaN, 1_500, 1e300, Infinity].map(patience);
+    expect(waits).toEqual([0, 0, 0, 0, 1_501, 600_001, 600_001]);
   });
 
   test('draws from the whole range', () => {
@@ -321,11 +326,22 @@ describe('options', () => {
   test('know where HTTP is', () => {
     expect(settle({ url: 'wss://a.example:8443/ws?x=1', WebSocket }).httpUrl).toBe('https://a.example:8443');
     expect(settle({ url: 'ws://[::1]/ws', WebSocket }).httpUrl).toBe('http://[::1]');
+    expect(settle({ url: 'WS://a:80', WebSocket }).httpUrl).toBe('http://a:80');
     expect(settle({ url: 'ws://a/ws', httpUrl: 'https://b/odin/', WebSocket }).httpUrl).toBe('https://b/odin');
   });
 
   test('that cannot work are refused', () => {
-    for (const url of ['', 'http://a/ws', 'a', 'wss://', 'wss://user:secret@a/ws', 'wss://a/ws#x']) {
+    for (const url of [
+      '',
+      'http://a/ws',
+      'a',
+      'wss://',
+      'wss://user:secret@a/ws',
+      'wss://a/ws#x',
+      'wss:///ws',
+      'wss://a b/ws',
+      7 as never,
+    ]) {
       expect(wrong({ url }), url).toBe('invalid_argument');
     }
     expect(wrong({ httpUrl: 'ws://a' })).toBe('invalid_argument');

@@ -129,7 +129,7 @@ test('after rate_limited nothing is sent for as long as the gateway says', async
   await socket.say({ type: 'error', id: 1, code: 'rate_limited', message: 'slowly', retryAfterMs: 2_000 });
   socket.sent = [];
   void odin.publish(CHANNEL, 2);
-  await vi.advanceTimersByTimeAsync(1_999);
+  await vi.advanceTimersByTimeAsync(2_000);
   expect(socket.sent).toEqual([]);
   await vi.advanceTimersByTimeAsync(1);
   expect(socket.took('publish').map(({ data }) => data)).toEqual([2]);
@@ -168,6 +168,20 @@ test('closing rejects what waits, and what was sent is unknown', async () => {
   await settle();
   expect(sent.now).toBe('outcome_unknown');
   await expect(other.publish(CHANNEL, 1)).rejects.toMatchObject({ code: 'closed' });
+});
+
+test('closing leaves no timer behind, whatever was under way', async () => {
+  const { odin } = await client({ random: () => 0 });
+  const first = await FakeSocket.last.hello();
+  const outcomes = [1, 2, 3].map((number) => outcome(odin.publish(CHANNEL, number)));
+  await first.say({ type: 'error', id: 1, code: 'rate_limited', message: 'slowly', retryAfterMs: 60_000 });
+  await first.say({ type: 'system:status', status: 'draining', reconnectInMs: 30_000 });
+  await FakeSocket.last.hello();
+  expect(first.isOpen).toBe(true);
+  odin.close();
+  await settle();
+  expect(outcomes.map(({ now }) => now)).toEqual(['rate_limited', 'outcome_unknown', 'outcome_unknown']);
+  expect([first.isOpen, vi.getTimerCount()]).toEqual([false, 0]);
 });
 
 test('a publication that is under way when another connection takes over still gets its answer', async () => {

@@ -255,7 +255,7 @@ describe('draining', () => {
     await FakeSocket.last.end(1013);
     expect(await untilNext()).toBe(16_000);
     expect(first.isOpen).toBe(true);
-    await vi.advanceTimersByTimeAsync(500);
+    await vi.advanceTimersByTimeAsync(501);
     expect(first.isOpen, 'the gateway did not keep its word').toBe(false);
     expect(odin.state.status, 'and the new one is all there is').toBe('connecting');
   });

@@ -164,9 +164,9 @@ test('a refusal ends the subscription, and one for now is tried again', async ()
   expect(ends).toMatchObject([{ channel: 'trades', error: { code: 'auth_required' } }]);
   expect(heard.of('error')).toMatchObject([
     { code: 'auth_required', channel: 'trades' },
-    { code: 'unavailable', channel: 'price:BTC', retryAfterMs: 2_000, retryInMs: 2_500 },
+    { code: 'unavailable', channel: 'price:BTC', retryAfterMs: 2_000, retryInMs: 2_501 },
   ]);
-  await vi.advanceTimersByTimeAsync(2_499);
+  await vi.advanceTimersByTimeAsync(2_500);
   expect(socket.sent).toEqual([]);
   await vi.advanceTimersByTimeAsync(1);
   expect(await socket.confirm()).toEqual([{ channel: 'price:BTC' }]);
@@ -179,7 +179,7 @@ test('a refused list is about all of its channels', async () => {
   await settle();
   const id = socket.took('subscribe')[0]!.id!;
   await socket.say({ type: 'error', id, code: 'rate_limited', message: 'slowly', retryAfterMs: 1_000 });
-  await vi.advanceTimersByTimeAsync(1_520);
+  await vi.advanceTimersByTimeAsync(1_521);
   expect(await socket.confirm()).toHaveLength(2);
   expect(subs.map((sub) => sub.status)).toEqual(['active', 'active']);
 });
