@@ -52,6 +52,21 @@ test("the first point at or after a time is found", () => {
   expect([0, 1_000, 1_001, 3_000, 3_001].map((time) => points.indexAt(time))).toEqual([0, 0, 1, 2, 3]);
 });
 
+test("a past that is put in front leaves breaks where they are", () => {
+  const points = new Points();
+  points.add(5_000, 5);
+  points.break(5_000);
+  points.add(9_000, 9);
+  points.prepend([1_000, 2_000], [1, NaN]);
+  expect(all(points)).toEqual([
+    [1_000, 1],
+    [2_000, NaN],
+    [5_000, 5],
+    [5_000, NaN],
+    [9_000, 9],
+  ]);
+});
+
 test("a past is put in front, and what is known already is not taken from it", () => {
   const points = new Points();
   points.add(5_000, 5);

@@ -90,7 +90,10 @@ export class Points {
     for (let index = 0; index < this.#length; index += 1) kept.push([this.time(index), this.value(index)]);
     this.#first = 0;
     this.#length = 0;
-    for (const [time, value] of kept) this.add(time, value);
+    for (const [time, value] of kept) {
+      if (Number.isNaN(value)) this.break(time);
+      else this.add(time, value);
+    }
   }
 
   #push(time: number, value: number): void {
