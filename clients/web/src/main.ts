@@ -1,0 +1,6 @@
+/** Where the page begins. */
+
+import "uplot/dist/uPlot.min.css";
+import { App } from "./app.ts";
+
+new App().start();
