@@ -73,6 +73,7 @@ use pages::Pages;
 pub(crate) use pipe::first_frame;
 pub(crate) use publishing::Ticket;
 use questions::QUESTIONS;
+pub(crate) use session::{are_few, topic};
 use signing_in::Verdict;
 use stream::Socket;
 
