@@ -298,7 +298,9 @@ impl Shard {
             if !self.again.is_empty() {
                 more.notify_one();
             }
-            if self.departures.as_ref().is_some_and(|d| self.connections.is_empty() || d.is_over(self.ticks)) {
+            // An answer that was given is still to be written.
+            let have_left = self.connections.is_empty() && self.metrics.http_connections.get() == 0;
+            if self.departures.as_ref().is_some_and(|d| have_left || d.is_over(self.ticks)) {
                 return;
             }
             turnstile.turn();
