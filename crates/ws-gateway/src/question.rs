@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use odin_protocol::{Cursor, message::ClientMessage};
+use odin_protocol::{Cursor, Epoch, message::ClientMessage};
 use tokio::sync::oneshot;
 
 use crate::guest::Guest;
@@ -62,10 +62,13 @@ pub(crate) struct Answer {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Reached {
     pub(crate) channel: String,
+    pub(crate) epoch: Option<Epoch>,
     pub(crate) is_one_chain: bool,
     /// Nothing more is owed to it.
     pub(crate) is_at_head: bool,
-    /// Everything up to here was sent, and that is proven.
+    /// Everything up to this sequence was sent, and that is proven.
+    pub(crate) complete: u64,
+    /// The newest position of the stream that is not beyond.
     pub(crate) position: Option<Cursor>,
 }
 

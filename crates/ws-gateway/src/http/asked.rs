@@ -1,5 +1,7 @@
 //! What an event stream or a poll is asked for: channels, and where to go on, out of a query or a body.
 
+use std::collections::HashSet;
+
 use axum::{
     extract::{FromRequest, Query, Request},
     http::{HeaderMap, Method, Uri, header},
@@ -85,6 +87,13 @@ impl Asked {
     /// The message that asks for it.
     pub(super) fn message(&self) -> ClientMessage {
         ClientMessage::Subscribe { id: None, channels: self.channels.clone(), since: None }
+    }
+
+    /// The same for a question: each channel once.
+    pub(super) fn question(&self) -> ClientMessage {
+        let mut known = HashSet::new();
+        let channels = self.channels.iter().filter(|request| known.insert(&*request.channel)).cloned().collect();
+        ClientMessage::Subscribe { id: None, channels, since: None }
     }
 
     /// What the client has had beyond its cursors.

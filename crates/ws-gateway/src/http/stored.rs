@@ -7,7 +7,6 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use odin_protocol::{
-    Cursor,
     channel::Channel,
     error::ErrorCode,
     message::{ClientMessage, Mode},
@@ -51,7 +50,7 @@ struct Since {
     limit: Option<usize>,
 }
 
-/// Asks the shard. A poll ends a second before it is told to, so that the client hears it from us and not from a proxy.
+/// Asks the shard.
 ///
 /// # Errors
 /// The shard has too many questions, or has left.
@@ -109,9 +108,10 @@ async fn poll_for(handover: &Handover, request: Request) -> Result<Response, Ref
     let asked = Asked::read(request, None).await?;
     asked.check(&handover.terms, &guest.identity)?;
     let patience = if wait.is_zero() { Patience::Now } else { Patience::UntilNews(wait) };
-    let answer = ask(handover, guest, asked.message(), asked.had(), patience).await?;
-    let heard = Heard::of(&answer);
+    let answer = ask(handover, guest, asked.question(), asked.had(), patience).await?;
+    let mut heard = Heard::of(&answer);
     heard.refused()?;
+    heard.forget_what_it_had(&asked);
     Ok(json(heard.body(&asked, None)))
 }
 
@@ -168,16 +168,14 @@ async fn history_of(handover: &Handover, channel: &str, uri: &Uri, headers: &Hea
     if Channel::parse(channel).is_ok_and(|channel| channel.is_pattern()) {
         return Err(Refusal::of(ErrorCode::Unsupported, "a pattern has no history; ask for one channel"));
     }
-    if since.as_deref().is_some_and(|since| since.parse::<Cursor>().is_err()) {
-        return Err(Refusal::gone("invalid_cursor"));
-    }
     let guest = handover.admit(headers, uri).await?;
     let patience = Patience::Past { from_oldest: since.is_none(), updates: limit };
     let asked = Asked::one(channel, Some(Mode::All), since);
     asked.check(&handover.terms, &guest.identity)?;
-    let answer = ask(handover, guest, asked.message(), Vec::new(), patience).await?;
+    let answer = ask(handover, guest, asked.message(), asked.had(), patience).await?;
     let mut heard = Heard::of(&answer);
     heard.refused()?;
+    heard.forget_what_it_had(&asked);
     if let Some(reason) = heard.resume_failure() {
         return Err(Refusal::gone(reason));
     }

@@ -4,6 +4,8 @@ use ws_gateway::config::Config;
 
 mod events;
 mod last_event_id;
+mod poll;
+mod poll_loop;
 mod slow;
 mod support;
 

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use odin_protocol::{Codec, Cursor, Mode, ServerMessage, Update, close::CloseCode, message::ErrorMessage};
+use odin_protocol::{Codec, Cursor, Mode, ServerMessage, Update, close::CloseCode};
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 use tokio::{
@@ -176,8 +176,13 @@ impl Poller {
 
     /// Asks for what came since the last time, and waits for so many seconds.
     pub(super) async fn poll(&mut self, gateway: &Gateway, wait: u32) -> Polled {
+        self.poll_at(gateway.address, wait).await
+    }
+
+    pub(super) async fn poll_at(&mut self, address: SocketAddr, wait: u32) -> Polled {
         let target = format!("/v1/poll?channels={}&wait={wait}&cursor={}", self.asks, self.cursor);
-        let polled = Polled::of(&get_with(gateway, &target, &self.headers).await);
+        let headers = format!("Connection: close\r\n{}", self.headers);
+        let polled = Polled::of(&exchange(address, &request("GET", &target, &headers, "")).await);
         self.cursor.clone_from(&polled.cursor);
         polled
     }
@@ -360,13 +365,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Events<S> {
                 ServerMessage::Stale { .. } | ServerMessage::Live { .. } => {}
                 other => panic!("expected an update, not {other:?}"),
             }
-        }
-    }
-
-    pub(super) async fn error(&mut self) -> ErrorMessage {
-        match self.message().await {
-            ServerMessage::Error(error) => error,
-            other => panic!("expected an error, not {other:?}"),
         }
     }
 
