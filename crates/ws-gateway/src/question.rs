@@ -40,11 +40,21 @@ pub(crate) enum Patience {
     UntilNews(Duration),
     /// History: everything since a cursor; without one from the oldest message that is kept.
     Past {
-        /// There is no cursor.
-        from_oldest: bool,
+        from: From,
         /// More updates than this are of no use.
         updates: usize,
     },
+}
+
+/// Where a history begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum From {
+    /// The cursor of the channel.
+    Cursor,
+    /// What is kept.
+    Oldest,
+    /// What was stored then or later, in milliseconds since 1970.
+    Time(i64),
 }
 
 /// What a shard wrote.

@@ -384,6 +384,10 @@ impl Shard {
                     self.fan_out();
                     self.checked(feed, cursor, answer);
                 }
+                Item::Found { feed, ts_ms, cursor } => {
+                    self.fan_out();
+                    self.found(feed, ts_ms, cursor);
+                }
                 Item::Verified { feed, up_to } => {
                     if let Some(feed) = self.feeds.get_mut(feed).filter(|feed| !feed.has_hole) {
                         feed.verified = feed.verified.max(up_to);

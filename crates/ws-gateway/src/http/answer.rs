@@ -33,6 +33,8 @@ pub(super) struct Head<'a> {
     ts: Option<i64>,
     #[serde(default)]
     pub(super) epoch: Option<Epoch>,
+    #[serde(default, borrow)]
+    cursor: Option<Cow<'a, str>>,
     #[serde(default)]
     until: Option<u64>,
     #[serde(default)]
@@ -148,6 +150,11 @@ impl<'a> Heard<'a> {
         });
     }
 
+    /// Brings everything into the order of the stream, in which chains are not among each other.
+    pub(super) fn sort(&mut self) {
+        self.messages.sort_by_key(|message| message.chain().map_or(0, |(_, seq)| seq));
+    }
+
     /// Keeps so many updates at most. True: there were more.
     pub(super) fn cut(&mut self, updates: usize) -> bool {
         let mut left = updates;
@@ -160,7 +167,12 @@ impl<'a> Heard<'a> {
         let cut = self.messages.split_off(end.unwrap_or(self.messages.len()));
         let sequences = cut.iter().filter_map(|message| message.chain()).map(|(_, seq)| seq);
         self.left_out = sequences.min().unwrap_or(u64::MAX);
-        end.is_some() || self.reached.iter().any(|reached| !reached.is_at_head)
+        end.is_some() || self.is_in_part()
+    }
+
+    /// Whether something is missing that did not fit.
+    pub(super) fn is_in_part(&self) -> bool {
+        self.reached.iter().any(|reached| !reached.is_at_head)
     }
 
     /// Why there is nothing to answer with but a refusal.
@@ -231,6 +243,10 @@ impl<'a> Heard<'a> {
             let begins = |message: &&Message<'_>| message.begins(&request.channel);
             let begun = messages.iter().rposition(begins);
             let given = given.filter(|_| begun.is_none());
+            // Where a history was found to begin.
+            let begins =
+                || messages.iter().find(|message| message.head.recovered == Some(true))?.head.cursor.as_deref();
+            let given = given.or_else(|| begins().map(Place::parse));
             self.place(reached, given.as_ref(), &messages[begun.unwrap_or(0)..]).unwrap_or_default()
         });
         let mut places: Vec<String> = places.map(|place| place.to_string()).collect();

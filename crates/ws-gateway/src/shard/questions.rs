@@ -10,7 +10,7 @@ use super::{
 use crate::{
     format::Format,
     metrics::CloseReason,
-    question::{Answer, Patience, Question, Reached, mark_of},
+    question::{Answer, From, Patience, Question, Reached, mark_of},
 };
 use odin_protocol::{
     close::CloseCode,
@@ -151,12 +151,15 @@ impl Shard {
         }
     }
 
-    /// Whether it is a history from the oldest message that is kept.
-    pub(super) fn is_from_oldest(&self, slot: usize) -> bool {
-        let Stream::Pipe(pipe) = &self.connections[slot].stream else {
-            return false;
-        };
-        matches!(pipe.patience, Patience::Past { from_oldest: true, .. })
+    /// Where it begins, if it is a history.
+    pub(super) fn past_of(&self, slot: usize) -> Option<From> {
+        match &self.connections.get(slot)?.stream {
+            Stream::Pipe(pipe) => match pipe.patience {
+                Patience::Past { from, .. } => Some(from),
+                Patience::Now | Patience::UntilNews(_) => None,
+            },
+            _ => None,
+        }
     }
 
     /// What a polling client has had of a feed with several chains, beyond the cursor it resumes from, is not sent again.

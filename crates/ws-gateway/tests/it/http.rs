@@ -3,7 +3,9 @@
 use ws_gateway::config::Config;
 
 mod events;
+mod history;
 mod last_event_id;
+mod latest;
 mod poll;
 mod poll_loop;
 mod slow;
