@@ -81,6 +81,9 @@ pub(crate) enum Command {
     /// The page of `feed` behind `after`; `until` is the sequence of a publication of the feed.
     /// Answered by [`Item::Page`], unless the feed is opened anew before that.
     Read { shard: u32, feed: FeedId, after: u64, until: u64 },
+    /// The position before everything that was stored at this time or later.
+    /// Answered by [`Item::Found`], unless the feed is opened anew before that.
+    Find { shard: u32, feed: FeedId, ts_ms: i64 },
     /// A client's publication is to be stored. Answered by [`Item::Published`].
     Publish { shard: u32, ticket: Ticket, subject: String, payload: Bytes, sender: Option<String> },
 }
@@ -255,6 +258,9 @@ impl Bus {
             }
             Command::Read { shard, feed, after, until } => {
                 self.look_back((shard, feed), Question::Read { after, until }, Duration::ZERO);
+            }
+            Command::Find { shard, feed, ts_ms } => {
+                self.look_back((shard, feed), Question::Find { ts_ms }, Duration::ZERO);
             }
             Command::Publish { shard, ticket, subject, payload, sender } => {
                 self.publish_for((shard, ticket), subject, payload, sender);

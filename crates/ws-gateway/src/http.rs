@@ -14,7 +14,7 @@ use axum::{
     extract::DefaultBodyLimit,
     http::{HeaderMap, HeaderValue, Method, Uri, header, request},
     response::{IntoResponse, Response},
-    routing::{any, get, post},
+    routing::{MethodRouter, any, get, post},
 };
 use fastwebsockets::upgrade::UpgradeFut;
 use odin_protocol::{close::Reconnect, message::ClientMessage};
@@ -212,10 +212,10 @@ fn result_of(error: AuthError) -> AuthResult {
 /// The router of every connection. Each request carries a [`Handover`] among its extensions.
 pub(crate) fn router(config: &Config) -> Router {
     let api = Router::new()
-        .route("/v1/events", get(events::events).post(events::events))
-        .route("/v1/poll", get(stored::poll).post(stored::poll))
+        .route("/v1/events", without_head("GET,POST", get(events::events).post(events::events)))
+        .route("/v1/poll", without_head("GET,POST", get(stored::poll).post(stored::poll)))
         .route("/v1/channels/{channel}/latest", get(stored::latest))
-        .route("/v1/channels/{channel}/history", get(stored::history))
+        .route("/v1/channels/{channel}/history", without_head("GET", get(stored::history)))
         .route("/v1/channels/{channel}/publish", post(publish::publish))
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(config.limits.message_bytes))
@@ -225,6 +225,12 @@ pub(crate) fn router(config: &Config) -> Router {
         Some(folder) => router.fallback_service(files::service(folder)),
         None => router.fallback(not_found),
     }
+}
+
+/// A route of these methods that has no `HEAD`: what it begins or waits for has no sense without the body.
+fn without_head(methods: &'static str, route: MethodRouter) -> MethodRouter {
+    let refuse = async move |handover| ([(header::ALLOW, methods)], method_not_allowed(handover).await);
+    route.head(refuse).fallback(refuse)
 }
 
 /// What a page of another origin may do: ask, with a token in a header and without cookies.

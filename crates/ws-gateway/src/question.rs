@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use odin_protocol::{Cursor, message::ClientMessage};
+use odin_protocol::{Cursor, Epoch, message::ClientMessage};
 use tokio::sync::oneshot;
 
 use crate::guest::Guest;
@@ -42,11 +42,21 @@ pub(crate) enum Patience {
     UntilNews(Duration),
     /// History: everything since a cursor; without one from the oldest message that is kept.
     Past {
-        /// There is no cursor.
-        from_oldest: bool,
+        from: From,
         /// More updates than this are of no use.
         updates: usize,
     },
+}
+
+/// Where a history begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum From {
+    /// The cursor of the channel.
+    Cursor,
+    /// What is kept.
+    Oldest,
+    /// What was stored then or later, in milliseconds since 1970.
+    Time(i64),
 }
 
 /// What a shard wrote.
@@ -64,10 +74,13 @@ pub(crate) struct Answer {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Reached {
     pub(crate) channel: String,
+    pub(crate) epoch: Option<Epoch>,
     pub(crate) is_one_chain: bool,
     /// Nothing more is owed to it.
     pub(crate) is_at_head: bool,
-    /// Everything up to here was sent, and that is proven.
+    /// Everything up to this sequence was sent, and that is proven.
+    pub(crate) complete: u64,
+    /// The newest position of the stream that is not beyond.
     pub(crate) position: Option<Cursor>,
 }
 

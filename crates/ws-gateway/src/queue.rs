@@ -42,6 +42,8 @@ pub(crate) enum Item {
     Checked { feed: FeedId, cursor: Cursor, answer: Result<Option<Arc<Page>>, ResumeFailure> },
     /// The answer to `Command::Read`.
     Page { feed: FeedId, page: Arc<Page> },
+    /// The answer to `Command::Find`.
+    Found { feed: FeedId, ts_ms: i64, cursor: Cursor },
     /// Every message of the feed with a sequence up to `up_to` came before this, or was there when
     /// the feed opened.
     Verified { feed: FeedId, up_to: u64 },

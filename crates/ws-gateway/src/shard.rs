@@ -73,6 +73,7 @@ use pages::Pages;
 pub(crate) use pipe::first_frame;
 pub(crate) use publishing::Ticket;
 use questions::QUESTIONS;
+pub(crate) use session::{are_few, topic};
 use signing_in::Verdict;
 use stream::Socket;
 
@@ -297,7 +298,9 @@ impl Shard {
             if !self.again.is_empty() {
                 more.notify_one();
             }
-            if self.departures.as_ref().is_some_and(|d| self.connections.is_empty() || d.is_over(self.ticks)) {
+            // An answer that was given is still to be written.
+            let have_left = self.connections.is_empty() && self.metrics.http_connections.get() == 0;
+            if self.departures.as_ref().is_some_and(|d| have_left || d.is_over(self.ticks)) {
                 return;
             }
             turnstile.turn();
@@ -380,6 +383,10 @@ impl Shard {
                 Item::Checked { feed, cursor, answer } => {
                     self.fan_out();
                     self.checked(feed, cursor, answer);
+                }
+                Item::Found { feed, ts_ms, cursor } => {
+                    self.fan_out();
+                    self.found(feed, ts_ms, cursor);
                 }
                 Item::Verified { feed, up_to } => {
                     if let Some(feed) = self.feeds.get_mut(feed).filter(|feed| !feed.has_hole) {

@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, UNIX_EPOCH},
 };
 
 use odin_protocol::{Cursor, error::ResumeFailure};
@@ -14,6 +14,7 @@ use super::{
     feed::Stored,
     replay::{BATCH, LAG, ReadError, Replay},
 };
+use crate::clock::now_ms;
 
 /// Messages in one stretch, and bytes: about what the socket of a reader that catches up takes at once.
 const STRETCH_MESSAGES: usize = 256;
@@ -21,6 +22,9 @@ const STRETCH_BYTES: usize = 32 * 1024;
 
 /// How often a replica that does not have what its leader has announced is asked again.
 const LAGGING_ANSWERS: u32 = 20;
+
+/// Nothing is stored with a time that is so far ahead of ours.
+const AHEAD_MS: i64 = 24 * 3_600 * 1_000;
 
 /// How long what was found at a sequence is taken for true.
 const ANCHOR_LIFE: Duration = Duration::from_secs(2);
@@ -137,6 +141,44 @@ impl Replay {
         } else {
             Ok(Some(found))
         })
+    }
+
+    /// Sequence and time of the position behind which everything lies that was stored at `ts_ms` or later.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub(super) async fn before(&self, ts_ms: i64) -> Result<(u64, i64), ReadError> {
+        // What is further ahead the server may not be able to count.
+        let ts_ms = ts_ms.min(now_ms() + AHEAD_MS);
+        let time = UNIX_EPOCH + Duration::from_millis(u64::try_from(ts_ms).unwrap_or(0));
+        let time = humantime::format_rfc3339_millis(time).to_string();
+        // Of any subject: a position is one of the stream, and the first message is found without looking for it.
+        let request = serde_json::json!({ "start_time": time, "next_by_subj": ">", "batch": 1 }).to_string();
+        for _ in 0..LAGGING_ANSWERS {
+            let answer = {
+                let _permit = self.permit().await;
+                self.direct_get("first message of a time", &request).await
+            };
+            let (first, is_sure) = match answer {
+                Ok(answer) => (answer.messages.first().map(|message| message.seq), true),
+                Err(ReadError::NotFound(_)) => (None, false),
+                Err(error) => return Err(error),
+            };
+            let last = match first {
+                Some(first) => first - 1,
+                None => self.barrier().await?,
+            };
+            if last == 0 {
+                return Ok((0, 0));
+            }
+            match self.anchor(last).await? {
+                // A replica that lags did not have what the leader had.
+                Anchor::At(stored_ms) if stored_ms >= ts_ms && !is_sure => tokio::time::sleep(LAG).await,
+                Anchor::At(stored_ms) => return Ok((last, stored_ms)),
+                Anchor::Removed | Anchor::Never => return Ok((last, 0)),
+            }
+        }
+        Err(ReadError::NoAnswer("first message of a time"))
     }
 
     /// Whether the message at the cursor has its time; of one that is gone, whether there can have

@@ -21,6 +21,16 @@ pub(super) enum Question {
     Check { cursor: Cursor, until: Option<u64> },
     /// See [`Command::Read`](super::Command::Read).
     Read { after: u64, until: u64 },
+    /// See [`Command::Find`](super::Command::Find).
+    Find { ts_ms: i64 },
+}
+
+/// Its answer.
+#[derive(Debug)]
+enum Answer {
+    Past(Checked),
+    /// Sequence and time of a position.
+    At(u64, i64),
 }
 
 /// What came back.
@@ -29,7 +39,7 @@ pub(super) struct LookedBack {
     source: SourceId,
     member: Member,
     question: Question,
-    answer: Result<Checked, ReadError>,
+    answer: Result<Answer, ReadError>,
 }
 
 impl Bus {
@@ -45,10 +55,11 @@ impl Bus {
             async move {
                 tokio::time::sleep(pause).await;
                 let answer = match question {
-                    Question::Check { cursor, until } => replay.check(&filter, cursor, until).await,
+                    Question::Check { cursor, until } => replay.check(&filter, cursor, until).await.map(Answer::Past),
                     Question::Read { after, until } => {
-                        replay.stretch(&filter, after, until).await.map(|found| Ok(Some(found)))
+                        replay.stretch(&filter, after, until).await.map(|found| Answer::Past(Ok(Some(found))))
                     }
+                    Question::Find { ts_ms } => replay.before(ts_ms).await.map(|(seq, ts_ms)| Answer::At(seq, ts_ms)),
                 };
                 Done::LookedBack(LookedBack { source, member, question, answer })
             }
@@ -69,13 +80,23 @@ impl Bus {
                 return;
             }
         };
+        let answer = match answer {
+            Answer::Past(answer) => answer,
+            Answer::At(seq, at_ms) => {
+                if let (Question::Find { ts_ms }, Some(epoch)) = (question, self.epoch) {
+                    let cursor = Cursor { epoch, seq, ts_ms: at_ms };
+                    self.tell(member, |feed| Item::Found { feed, ts_ms, cursor });
+                }
+                return;
+            }
+        };
         let answer = answer.map(|found| found.and_then(|stretch| self.page(source, stretch)));
         match (question, answer) {
             (Question::Check { cursor, .. }, answer) => {
                 self.tell(member, |feed| Item::Checked { feed, cursor, answer });
             }
             (Question::Read { .. }, Ok(Some(page))) => self.tell(member, |feed| Item::Page { feed, page }),
-            (Question::Read { .. }, _) => {}
+            (Question::Read { .. } | Question::Find { .. }, _) => {}
         }
     }
 

@@ -33,6 +33,8 @@ pub(super) struct Head<'a> {
     ts: Option<i64>,
     #[serde(default)]
     pub(super) epoch: Option<Epoch>,
+    #[serde(default, borrow)]
+    cursor: Option<Cow<'a, str>>,
     #[serde(default)]
     until: Option<u64>,
     #[serde(default)]
@@ -56,6 +58,8 @@ pub(super) struct Heard<'a> {
     /// It ended the conversation.
     close: Option<CloseCode>,
     is_late: bool,
+    /// The lowest sequence of what was left out of the messages.
+    left_out: u64,
 }
 
 impl Message<'_> {
@@ -66,6 +70,11 @@ impl Message<'_> {
             "connection:status" | "authenticated" | "checkpoint" => false,
             _ => true,
         }
+    }
+
+    /// Whether this subscription begins with a snapshot here.
+    fn begins(&self, channel: &str) -> bool {
+        self.head.recovered == Some(false) && self.head.channel.as_deref() == Some(channel)
     }
 
     fn is_update(&self) -> bool {
@@ -89,7 +98,8 @@ impl Message<'_> {
 
 impl<'a> Heard<'a> {
     pub(super) fn of(answer: &'a Answer) -> Self {
-        let mut heard = Self { messages: Vec::new(), reached: &answer.reached, close: None, is_late: answer.is_late };
+        let Answer { reached, is_late, .. } = answer;
+        let mut heard = Self { messages: Vec::new(), reached, close: None, is_late: *is_late, left_out: u64::MAX };
         let mut rest = &answer.frames[..];
         while let Some((opcode, payload, length)) = first_frame(rest) {
             rest = &rest[length..];
@@ -117,6 +127,11 @@ impl<'a> Heard<'a> {
         self.messages.retain(Message::is_update);
     }
 
+    /// Brings everything into the order of the stream, in which chains are not among each other.
+    pub(super) fn sort(&mut self) {
+        self.messages.sort_by_key(|message| message.chain().map_or(0, |(_, seq)| seq));
+    }
+
     /// Keeps so many updates at most. True: there were more.
     pub(super) fn cut(&mut self, updates: usize) -> bool {
         let mut left = updates;
@@ -126,8 +141,15 @@ impl<'a> Heard<'a> {
                 left == usize::MAX
             }
         });
-        self.messages.truncate(end.unwrap_or(usize::MAX));
-        end.is_some() || self.reached.iter().any(|reached| !reached.is_at_head)
+        let cut = self.messages.split_off(end.unwrap_or(self.messages.len()));
+        let sequences = cut.iter().filter_map(|message| message.chain()).map(|(_, seq)| seq);
+        self.left_out = sequences.min().unwrap_or(u64::MAX);
+        end.is_some() || self.is_in_part()
+    }
+
+    /// Whether something is missing that did not fit.
+    pub(super) fn is_in_part(&self) -> bool {
+        self.reached.iter().any(|reached| !reached.is_at_head)
     }
 
     /// Why there is nothing to answer with but a refusal.
@@ -190,20 +212,58 @@ impl<'a> Heard<'a> {
     fn cursor(&self, asked: &Asked) -> String {
         let by_channel = self.by_channel(asked);
         let places = asked.channels.iter().zip(&asked.places).zip(by_channel).map(|((request, given), messages)| {
-            let given = given.as_ref().filter(|place| place.cursor.parse::<Cursor>().is_ok());
-            let reached = self.reached.iter().find(|reached| reached.channel == request.channel);
-            let place = match reached {
-                Some(reached) if reached.is_one_chain => place_of_chain(reached, given, &messages),
-                Some(reached) => place_of_chains(reached, given, &messages),
-                None => given.cloned(),
+            let given = given.clone().filter(|place| place.cursor.parse::<Cursor>().is_ok());
+            let Some(reached) = self.reached.iter().find(|reached| reached.channel == request.channel) else {
+                return given.unwrap_or_default();
             };
-            place.map(|place| place.to_string()).unwrap_or_default()
+            // One that began anew has nothing to do with what was before.
+            let begins = |message: &&Message<'_>| message.begins(&request.channel);
+            let begun = messages.iter().rposition(begins);
+            let given = given.filter(|_| begun.is_none());
+            // Where a history was found to begin.
+            let begins =
+                || messages.iter().find(|message| message.head.recovered == Some(true))?.head.cursor.as_deref();
+            let given = given.or_else(|| begins().map(Place::parse));
+            self.place(reached, given.as_ref(), &messages[begun.unwrap_or(0)..]).unwrap_or_default()
         });
-        let mut places: Vec<String> = places.collect();
+        let mut places: Vec<String> = places.map(|place| place.to_string()).collect();
         if places.windows(2).all(|pair| pair[0] == pair[1]) {
             places.truncate(1);
         }
         places.join(",")
+    }
+
+    /// The best position that is known, and what came of each chain beyond it.
+    fn place(&self, reached: &Reached, given: Option<&Place>, messages: &[&Message<'_>]) -> Option<Place> {
+        let given_cursor: Option<Cursor> = given.and_then(|place| place.cursor.parse().ok());
+        let last = messages.iter().rev().find_map(|message| message.cursor());
+        // A new stream makes everything of the old one worthless.
+        let epoch = last.map(|last| last.epoch).or(reached.epoch).or(given_cursor.map(|given| given.epoch))?;
+        let complete = reached.complete.min(self.left_out.saturating_sub(1));
+        let is_proven = |cursor: &Cursor| cursor.seq <= complete;
+        let position = reached.position.filter(is_proven);
+        // Of one chain each update is a position, and the last one the best that has a time. A proven one may be further:
+        // of a channel that was quiet, or behind a gap. Of several chains a proven one of the stream is what every gateway
+        // knows without asking; but an answer that is full must come further than it began.
+        let is_whole = reached.is_at_head && self.left_out == u64::MAX && position.is_some();
+        let updates = messages.iter().filter_map(|message| message.cursor());
+        let updates = updates.filter(|cursor| reached.is_one_chain || (is_proven(cursor) && !is_whole));
+        let positions = updates.chain(position).chain(given_cursor);
+        let best = positions.filter(|cursor| cursor.epoch == epoch).max_by_key(|cursor| cursor.seq);
+        // Nothing was there: it goes on at the beginning of the stream.
+        let base = best.unwrap_or(Cursor { epoch, seq: 0, ts_ms: 0 });
+        if reached.is_one_chain {
+            return Some(Place::new(base, []));
+        }
+        let mut chains: HashMap<u64, u64> = HashMap::new();
+        if given_cursor.is_some_and(|given| given.epoch == epoch) {
+            chains.extend(given.into_iter().flat_map(|place| place.chains.iter().copied()));
+        }
+        for (mark, seq) in messages.iter().filter_map(|message| message.chain()) {
+            let last = chains.entry(mark).or_default();
+            *last = seq.max(*last);
+        }
+        Some(Place::new(base, chains))
     }
 
     /// The messages of each channel that was asked for.
@@ -235,37 +295,4 @@ impl<'a> Heard<'a> {
         }
         found
     }
-}
-
-/// One chain: the last update is a position. A proven one may be further: of a channel that was quiet, or behind a gap.
-fn place_of_chain(reached: &Reached, given: Option<&Place>, messages: &[&Message<'_>]) -> Option<Place> {
-    let given = given.and_then(|place| place.cursor.parse().ok());
-    let last = messages.iter().rev().find_map(|message| message.cursor());
-    let proven = reached.position.filter(|_| reached.is_at_head);
-    // A new stream makes everything of the old one worthless.
-    let epoch = last.or(proven).or(given)?.epoch;
-    let best = [given, last, proven].into_iter().flatten().filter(|cursor| cursor.epoch == epoch);
-    best.max_by_key(|cursor| cursor.seq).map(|cursor| Place::new(cursor, []))
-}
-
-/// Several chains: the proven position, and what is known of each chain beyond it.
-fn place_of_chains(reached: &Reached, given: Option<&Place>, messages: &[&Message<'_>]) -> Option<Place> {
-    let given_cursor: Option<Cursor> = given.and_then(|place| place.cursor.parse().ok());
-    let epoch = messages.iter().rev().find_map(|message| message.cursor()).map(|cursor| cursor.epoch);
-    let proven = reached.position.filter(|position| epoch.is_none_or(|epoch| epoch == position.epoch));
-    let given_cursor = given_cursor.filter(|cursor| epoch.is_none_or(|epoch| epoch == cursor.epoch));
-    let base = match (proven, given_cursor) {
-        (Some(proven), Some(given)) if proven.epoch == given.epoch && given.seq > proven.seq => given,
-        (Some(proven), _) => proven,
-        (None, given) => given?,
-    };
-    let mut chains: HashMap<u64, u64> = HashMap::new();
-    if given_cursor.is_some_and(|given| given.epoch == base.epoch) {
-        chains.extend(given.into_iter().flat_map(|place| place.chains.iter().copied()));
-    }
-    for (mark, seq) in messages.iter().filter_map(|message| message.chain()) {
-        let last = chains.entry(mark).or_default();
-        *last = seq.max(*last);
-    }
-    Some(Place::new(base, chains))
 }

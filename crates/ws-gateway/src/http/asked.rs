@@ -1,5 +1,7 @@
 //! What an event stream or a poll is asked for: channels, and where to go on, out of a query or a body.
 
+use std::collections::HashSet;
+
 use axum::{
     extract::{FromRequest, Query, Request},
     http::{HeaderMap, Method, Uri, header},
@@ -7,15 +9,17 @@ use axum::{
 use bytes::Bytes;
 use odin_protocol::{
     Cursor,
-    channel::Channel,
     codec::Codec,
-    error::ErrorCode,
     message::{ChannelRequest, ClientMessage, ErrorMessage, Mode},
 };
 use serde::Deserialize;
 
 use super::{Refusal, Terms, place::Place};
-use crate::{identity::Identity, question::Had};
+use crate::{
+    identity::Identity,
+    question::Had,
+    shard::{are_few, topic},
+};
 
 /// For the whole body of a request to come.
 const BODY_TIME: std::time::Duration = std::time::Duration::from_secs(5);
@@ -86,6 +90,13 @@ impl Asked {
         ClientMessage::Subscribe { id: None, channels: self.channels.clone(), since: None }
     }
 
+    /// The same for a question: each channel once.
+    pub(super) fn question(&self) -> ClientMessage {
+        let mut known = HashSet::new();
+        let channels = self.channels.iter().filter(|request| known.insert(&*request.channel)).cloned().collect();
+        ClientMessage::Subscribe { id: None, channels, since: None }
+    }
+
     /// What the client has had beyond its cursors.
     pub(super) fn had(&self) -> Vec<Had> {
         let both = self.channels.iter().zip(&self.places);
@@ -104,24 +115,21 @@ impl Asked {
     /// That of the first channel.
     pub(super) fn check(&self, terms: &Terms, identity: &Identity) -> Result<(), Refusal> {
         let config = &terms.current.config;
-        if config.auth.required && *identity == Identity::Anonymous {
-            let text = "nobody is served here who has not signed in";
-            return Err(Refusal::of_error(&ErrorMessage::new(None, ErrorCode::AuthRequired, text)));
-        }
-        let mut first = None;
-        for request in &self.channels {
-            let error = match Channel::parse(&request.channel) {
-                Ok(channel) => config.rules.resolve(&channel, identity).map_err(|error| (error.code, error.message)),
-                Err(error) => Err((ErrorCode::InvalidChannel, error.to_string())),
-            };
-            match error {
-                Ok(_) => return Ok(()),
-                Err(error) => first = first.or(Some(error)),
+        let check = || {
+            are_few(config, self.channels.len())?;
+            let mut refused = None;
+            for request in &self.channels {
+                match topic(config, identity, request) {
+                    Ok(_) => return Ok(()),
+                    Err(error) => refused = refused.or(Some(error)),
+                }
             }
-        }
-        let (code, text) = first.expect("there is at least one channel");
-        terms.metrics.errors_sent.of(code).add(1);
-        Err(Refusal::of_error(&ErrorMessage::new(None, code, text)))
+            refused.map_or(Ok(()), Err)
+        };
+        check().map_err(|error: ErrorMessage| {
+            terms.metrics.errors_sent.of(error.code).add(1);
+            Refusal::of_error(&error)
+        })
     }
 }
 

@@ -225,6 +225,8 @@ impl Refusal {
         let mut headers = vec![
             (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
             (header::CONNECTION, HeaderValue::from_static(connection)),
+            // RFC 9111 §4.2.2: of some of them a cache could make up how long they are good.
+            (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
         ];
         if let Some(seconds) = self.retry_after_s {
             headers.push((header::RETRY_AFTER, seconds.into()));

@@ -7,7 +7,6 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use odin_protocol::{
-    Cursor,
     channel::Channel,
     error::ErrorCode,
     message::{ClientMessage, Mode},
@@ -22,9 +21,10 @@ use super::{
     asked::{Asked, header_text},
 };
 use crate::{
+    config::Config,
     guest::Guest,
     identity::Identity,
-    question::{Answer, Had, Patience, Question},
+    question::{Answer, From, Had, Patience, Question},
 };
 
 /// How long a poll waits that does not say how long.
@@ -51,7 +51,7 @@ struct Since {
     limit: Option<usize>,
 }
 
-/// Asks the shard. A poll ends a second before it is told to, so that the client hears it from us and not from a proxy.
+/// Asks the shard.
 ///
 /// # Errors
 /// The shard has too many questions, or has left.
@@ -109,33 +109,36 @@ async fn poll_for(handover: &Handover, request: Request) -> Result<Response, Ref
     let asked = Asked::read(request, None).await?;
     asked.check(&handover.terms, &guest.identity)?;
     let patience = if wait.is_zero() { Patience::Now } else { Patience::UntilNews(wait) };
-    let answer = ask(handover, guest, asked.message(), asked.had(), patience).await?;
+    let answer = ask(handover, guest, asked.question(), asked.had(), patience).await?;
     let heard = Heard::of(&answer);
     heard.refused()?;
     Ok(json(heard.body(&asked, None)))
 }
 
 async fn latest_of(handover: &Handover, channel: &str, uri: &Uri, headers: &HeaderMap) -> Result<Response, Refusal> {
+    let config = &handover.terms.current.config;
     let guest = handover.admit(headers, uri).await?;
     // Whoever asks twice may be somebody else; whether the mode can be chosen is of no matter for one value.
     let asked = Asked::one(channel, None, None);
     asked.check(&handover.terms, &guest.identity)?;
+    let is_public = is_public(config, channel, &guest.identity);
     let answer = ask(handover, guest, asked.message(), Vec::new(), Patience::Now).await?;
     let mut heard = Heard::of(&answer);
     heard.refused()?;
+    if heard.is_in_part() && answer.frames.len() >= config.http.answer_bytes {
+        return Err(Refusal::of(ErrorCode::TooWide, "the values are more than an answer may have; poll for them"));
+    }
     heard.keep_updates();
     let Some(tag) = tag(&heard) else {
         return Err(Refusal::no_value());
     };
-    let config = &handover.terms.current.config;
-    let is_public = !config.auth.required
-        && Channel::parse(channel).is_ok_and(|channel| config.rules.resolve(&channel, &Identity::Anonymous).is_ok());
     let control = match is_public {
         true => format!("public, max-age={}", config.http.latest_max_age.as_secs()),
         false => PRIVATE.to_owned(),
     };
-    let is_same = header_text(headers, &header::IF_NONE_MATCH)
-        .is_some_and(|known| known.split(',').any(|known| known.trim().trim_start_matches("W/") == tag));
+    let is_same = header_text(headers, &header::IF_NONE_MATCH).is_some_and(|known| {
+        known.split(',').map(str::trim).any(|known| known == "*" || known.trim_start_matches("W/") == tag)
+    });
     let mut response = match is_same {
         true => StatusCode::NOT_MODIFIED.into_response(),
         false => json(heard.body(&asked, None)),
@@ -146,6 +149,15 @@ async fn latest_of(handover: &Handover, channel: &str, uri: &Uri, headers: &Head
     // The layer for other origins adds its own.
     response.headers_mut().append(header::VARY, HeaderValue::from_static("authorization, origin"));
     Ok(response)
+}
+
+/// Whether anybody may see the channel, and sees it as this client does: not late, where that has it at once.
+fn is_public(config: &Config, channel: &str, identity: &Identity) -> bool {
+    let Ok(channel) = Channel::parse(channel) else {
+        return false;
+    };
+    let topic = |identity| config.rules.resolve(&channel, identity).ok();
+    !config.auth.required && topic(&Identity::Anonymous).is_some_and(|public| topic(identity) == Some(public))
 }
 
 /// What names a value: its place in the stream; of several the last of them, and how many there are.
@@ -160,7 +172,7 @@ fn tag(heard: &Heard<'_>) -> Option<String> {
 
 async fn history_of(handover: &Handover, channel: &str, uri: &Uri, headers: &HeaderMap) -> Result<Response, Refusal> {
     let Query(Since { since, limit }) =
-        Query::try_from_uri(uri).map_err(|_| Refusal::bad_request("since is a cursor, limit a number"))?;
+        Query::try_from_uri(uri).map_err(|_| Refusal::bad_request("since is a cursor or a time, limit a number"))?;
     let limit = limit.unwrap_or(LIMIT);
     if !(1..=MAX_LIMIT).contains(&limit) {
         return Err(Refusal::bad_request("limit is a number from 1 to 1000"));
@@ -168,19 +180,25 @@ async fn history_of(handover: &Handover, channel: &str, uri: &Uri, headers: &Hea
     if Channel::parse(channel).is_ok_and(|channel| channel.is_pattern()) {
         return Err(Refusal::of(ErrorCode::Unsupported, "a pattern has no history; ask for one channel"));
     }
-    if since.as_deref().is_some_and(|since| since.parse::<Cursor>().is_err()) {
-        return Err(Refusal::gone("invalid_cursor"));
-    }
+    let is_time = |since: &str| !since.is_empty() && since.bytes().all(|byte| byte.is_ascii_digit());
+    let (from, since) = match since {
+        None => (From::Oldest, None),
+        Some(time) if is_time(&time) => {
+            (From::Time(time.parse().map_err(|_| Refusal::bad_request("since is no time"))?), None)
+        }
+        since => (From::Cursor, since),
+    };
     let guest = handover.admit(headers, uri).await?;
-    let patience = Patience::Past { from_oldest: since.is_none(), updates: limit };
+    let patience = Patience::Past { from, updates: limit };
     let asked = Asked::one(channel, Some(Mode::All), since);
     asked.check(&handover.terms, &guest.identity)?;
-    let answer = ask(handover, guest, asked.message(), Vec::new(), patience).await?;
+    let answer = ask(handover, guest, asked.message(), asked.had(), patience).await?;
     let mut heard = Heard::of(&answer);
     heard.refused()?;
     if let Some(reason) = heard.resume_failure() {
         return Err(Refusal::gone(reason));
     }
+    heard.sort();
     let more = heard.cut(limit);
     Ok(json(heard.body(&asked, Some(more))))
 }

@@ -76,13 +76,13 @@ pub(super) struct Arrival {
 #[derive(Debug)]
 pub(super) struct Acceptor {
     task: JoinHandle<()>,
-    is_leaving: Rc<Cell<bool>>,
+    /// Dropped, it says to all connections that they are not to be used again.
+    _stays: watch::Sender<()>,
 }
 
 impl Drop for Acceptor {
     fn drop(&mut self) {
         self.task.abort();
-        self.is_leaving.set(true);
     }
 }
 
@@ -99,13 +99,13 @@ impl Acceptor {
     ) -> std::io::Result<Self> {
         let listener = TcpListener::from_std(listener)?;
         let router = http::router(&current.borrow().config);
-        let is_leaving: Rc<Cell<bool>> = Rc::default();
+        let (_stays, stays) = watch::channel(());
         let handshakes = Rc::new(Handshakes {
             current,
             shared,
             metrics,
             questions,
-            is_leaving: is_leaving.clone(),
+            stays,
             arrivals,
             turnstile,
             router,
@@ -115,7 +115,7 @@ impl Acceptor {
             cannot_accept: Seldom::default(),
             tls_failed: Seldom::default(),
         });
-        Ok(Self { task: spawn_local(accept(listener, handshakes)), is_leaving })
+        Ok(Self { task: spawn_local(accept(listener, handshakes)), _stays })
     }
 }
 
@@ -126,8 +126,8 @@ struct Handshakes {
     shared: Arc<Shared>,
     metrics: Arc<ShardMetrics>,
     questions: mpsc::Sender<Question>,
-    /// No connection is to be used again.
-    is_leaving: Rc<Cell<bool>>,
+    /// Closed: no connection is to be used again.
+    stays: watch::Receiver<()>,
     arrivals: Mailbox<Arrival>,
     turnstile: Turnstile,
     router: axum::Router,
@@ -203,6 +203,19 @@ impl Handshakes {
     fn is_full(&self, config: &Config) -> bool {
         let connections = self.metrics.connections.get() as usize + self.arrivals.len() + self.served.get();
         connections >= share(config.limits.connections, config)
+    }
+
+    fn is_leaving(&self) -> bool {
+        self.stays.has_changed().is_err()
+    }
+
+    /// Waits until no connection is to be used again.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    async fn leaves(&self) {
+        let mut stays = self.stays.clone();
+        while stays.changed().await.is_ok() {}
     }
 
     fn refused(&self, reason: HandshakeRefusal) {

@@ -11,7 +11,7 @@ use super::{
     Shard,
     connection::{Outbox, Written},
     debt::{Debt, Debtor, Owed, Want},
-    subscription::Cursor,
+    subscription::{Cursor, WAITING},
 };
 use crate::{bus::Command, metrics::CloseReason, page::Page, queue::FeedId};
 
@@ -35,6 +35,7 @@ impl Shard {
                 return;
             };
             let mut debt = Debt::default();
+            let is_joined = connection.subscriptions.iter().any(|subscription| subscription.index == WAITING);
             if connection.closing.is_none() {
                 for index in 0..outbox.cursors.len() {
                     if !connection.subscriptions[index].is_listed() {
@@ -48,6 +49,7 @@ impl Shard {
                         format: connection.format,
                         had: connection.had(feed.topic.channel.as_str()),
                         has_ids: connection.has_own_ids(),
+                        is_joined,
                         subscription: index,
                     };
                     let reached = debtor.owe(outbox.cursors[index], &mut debt);

@@ -65,6 +65,8 @@ pub(super) struct Debtor<'a> {
     pub(super) had: &'a [(u64, u64)],
     /// Each update has the position it is.
     pub(super) has_ids: bool,
+    /// Another subscription of the connection has not begun yet, and may want to know where this one did.
+    pub(super) is_joined: bool,
     pub(super) subscription: usize,
 }
 
@@ -73,7 +75,7 @@ impl Debtor<'_> {
     pub(super) fn owe(&self, mut cursor: Cursor, debt: &mut Debt) -> Cursor {
         let is_done = self.merge(&mut cursor, debt) && self.catch_up(&mut cursor, debt) && self.ring(&mut cursor, debt);
         debug_assert!(is_done || debt.is_full() || !debt.wants.is_empty());
-        if is_done {
+        if is_done && !self.is_joined {
             cursor.prune(self.feed);
         }
         if let Some(last) = debt.owed.last_mut().filter(|owed| owed.subscription == self.subscription) {

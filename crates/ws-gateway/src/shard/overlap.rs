@@ -24,7 +24,7 @@ impl Shard {
 
     /// Index of the listed pattern that covers the feed's channel. There is at most one: the star
     /// stands for the last segment only.
-    fn pattern_of(&self, slot: usize, feed: u32) -> Option<usize> {
+    pub(super) fn pattern_of(&self, slot: usize, feed: u32) -> Option<usize> {
         let topic = &self.feeds.at(feed).topic;
         if topic.channel.is_pattern() {
             return None;

@@ -19,8 +19,7 @@ pub(crate) struct Pipe {
     has_news: bool,
     has_closed: bool,
     pub(super) patience: Patience,
-    /// When it is answered with whatever there is, in the shard's seconds.
-    pub(super) until_s: u32,
+    pub(super) times: Times,
     had: Vec<Had>,
     /// Channels whose cursors the stream does not reach back to, and their sequences.
     too_old: Vec<(String, u64)>,
@@ -31,10 +30,19 @@ pub(crate) struct Pipe {
     answer: Option<oneshot::Sender<Answer>>,
 }
 
+/// How long a question may take, in the shard's seconds.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Times {
+    /// From here on it is answered with whatever there is.
+    pub(super) until_s: u32,
+    /// From here on although there is nothing.
+    pub(super) late_s: u32,
+}
+
 impl Pipe {
     pub(super) fn new(
         (slot, bell): (u32, Mailbox<u32>),
-        (patience, until_s): (Patience, u32),
+        (patience, times): (Patience, Times),
         had: Vec<Had>,
         limit_bytes: usize,
         answer: oneshot::Sender<Answer>,
@@ -46,7 +54,7 @@ impl Pipe {
             has_news: false,
             has_closed: false,
             patience,
-            until_s,
+            times,
             had,
             too_old: Vec::new(),
             slot,
@@ -177,7 +185,16 @@ mod tests {
 
     fn pipe(patience: Patience, limit_bytes: usize) -> (Pipe, oneshot::Receiver<Answer>) {
         let (answer, heard) = oneshot::channel();
-        (Pipe::new((3, Mailbox::default()), (patience, 9), Vec::new(), limit_bytes, answer), heard)
+        (
+            Pipe::new(
+                (3, Mailbox::default()),
+                (patience, Times { until_s: 9, late_s: 9 }),
+                Vec::new(),
+                limit_bytes,
+                answer,
+            ),
+            heard,
+        )
     }
 
     fn write(pipe: &mut Pipe, message: &str) -> io::Result<usize> {

@@ -2,14 +2,15 @@
 
 use super::{
     Shard,
-    pipe::Pipe,
+    connection::Connection,
+    pipe::{Pipe, Times},
     stream::Stream,
     subscription::{Subscription, WAITING},
 };
 use crate::{
     format::Format,
     metrics::CloseReason,
-    question::{Answer, Patience, Question, Reached},
+    question::{Answer, From, Patience, Question, Reached},
 };
 use odin_protocol::{
     close::CloseCode,
@@ -22,17 +23,23 @@ const AT_ONCE_S: u32 = 5;
 /// Questions taken in one turn.
 pub(super) const QUESTIONS: usize = 256;
 
+/// Whether everything that was asked for is there, or is told as soon as it is. A publish is when the stream has it.
+fn has_begun(connection: &Connection) -> bool {
+    connection.publishing == 0 && connection.subscriptions.iter().all(|subscription| subscription.index != WAITING)
+}
+
 impl Shard {
     pub(super) fn take_question(&mut self, question: Question) {
         let Question { guest, message, had, patience, bytes, answer } = question;
         let slot = self.connections.vacant_key();
         let wait_s = match patience {
-            // The sweep comes once in a second.
             Patience::UntilNews(wait) => u32::try_from(wait.as_secs()).unwrap_or(u32::MAX),
             Patience::Now | Patience::Past { .. } => AT_ONCE_S,
         };
-        let until_s = self.now_s().saturating_add(wait_s);
-        let pipe = Pipe::new((slot as u32, self.bell.clone()), (patience, until_s), had, bytes, answer);
+        // Of this second some has passed already.
+        let until = |wait_s: u32| self.now_s().saturating_add(1).saturating_add(wait_s);
+        let times = Times { until_s: until(wait_s), late_s: until(wait_s.max(AT_ONCE_S)) };
+        let pipe = Pipe::new((slot as u32, self.bell.clone()), (patience, times), had, bytes, answer);
         self.metrics.questions.add(1);
         self.metrics.questions_waiting.add(1);
         self.insert(Stream::Pipe(Box::new(pipe)), Format::Json, Box::new(guest));
@@ -79,10 +86,14 @@ impl Shard {
     /// Looks after a question; called once a second.
     pub(super) fn visit_question(&mut self, slot: usize) {
         let now_s = self.now_s();
-        let Some(Stream::Pipe(pipe)) = self.connections.get(slot).map(|connection| &connection.stream) else {
+        let Some(connection) = self.connections.get(slot) else {
             return;
         };
-        let is_over = pipe.is_forgotten() || now_s >= pipe.until_s;
+        let Stream::Pipe(pipe) = &connection.stream else {
+            return;
+        };
+        let is_over = now_s >= pipe.times.until_s && has_begun(connection);
+        let is_over = pipe.is_forgotten() || is_over || now_s >= pipe.times.late_s;
         // A position may have been proven in the meantime.
         if is_over || self.is_answered(slot) {
             self.finish(slot);
@@ -101,24 +112,19 @@ impl Shard {
         if pipe.has_closed() {
             return true;
         }
-        // A publish is answered when the stream has it.
-        let has_begun = connection.publishing == 0 && connection.subscriptions.iter().all(|s| s.index != WAITING);
-        has_begun && is_enough && (is_full || (connection.is_at_head() && self.has_places(slot)))
+        has_begun(connection) && is_enough && (is_full || (connection.is_at_head() && self.leads_further(slot)))
     }
 
-    /// Whether the client can be told where it stands; else it would have to begin anew. The last value of one chain is a
-    /// position too.
-    fn has_places(&self, slot: usize) -> bool {
+    /// Whether the client can go on from what it is told. A cursor that the stream does not reach back to must not be told
+    /// again, or its next request is the same as this one, and so on.
+    fn leads_further(&self, slot: usize) -> bool {
         let connection = &self.connections[slot];
         let Stream::Pipe(pipe) = &connection.stream else {
             return true;
         };
         (0..connection.subscriptions.len()).all(|at| {
-            let feed = self.feeds.at(connection.subscriptions[at].feed);
-            let channel = feed.topic.channel.as_str();
-            let position = self.reached_by(slot, at).position;
-            (feed.is_one_chain() && !feed.last.is_empty())
-                || position.is_some_and(|position| pipe.can_resume(channel, position))
+            let channel = self.feeds.at(connection.subscriptions[at].feed).topic.channel.as_str();
+            self.reached_by(slot, at).position.is_none_or(|position| pipe.can_resume(channel, position))
         })
     }
 
@@ -128,7 +134,7 @@ impl Shard {
             return;
         };
         let is_waiting = |subscription: &Subscription| subscription.index == WAITING;
-        let is_late = connection.publishing > 0 || connection.subscriptions.iter().any(is_waiting);
+        let is_late = !has_begun(connection);
         let begun = (0..connection.subscriptions.len()).filter(|at| !is_waiting(&connection.subscriptions[*at]));
         let reached = begun.map(|at| self.reached_by(slot, at)).collect();
         if let Some(Stream::Pipe(pipe)) = self.connections.get_mut(slot).map(|connection| &mut connection.stream) {
@@ -140,20 +146,32 @@ impl Shard {
     fn reached_by(&self, slot: usize, at: usize) -> Reached {
         let connection = &self.connections[slot];
         let subscription = connection.subscriptions[at];
-        let feed = self.feeds.at(subscription.feed);
-        let cursor = connection.outbox.as_ref().map(|outbox| outbox.cursors[at]);
-        let is_at_head = !subscription.is_listed()
-            || cursor.is_none_or(|cursor| cursor.past.is_none() && cursor.position >= feed.position);
+        let own = self.feeds.at(subscription.feed);
+        // What a pattern covers comes by that.
+        let carrier = if subscription.is_listed() { at } else { self.pattern_of(slot, own.id.slot).unwrap_or(at) };
+        let feed = self.feeds.at(connection.subscriptions[carrier].feed);
+        let cursor = connection.outbox.as_ref().map(|outbox| outbox.cursors[carrier]);
         // Whoever has gone beyond what is verified keeps what it has.
-        let position = self.freshness.position(feed.epoch, feed.verified).filter(|_| is_at_head && !feed.has_hole);
-        Reached { channel: feed.topic.channel.to_string(), is_one_chain: feed.is_one_chain(), is_at_head, position }
+        let sent = cursor.map_or(u64::MAX, |cursor| cursor.complete(feed));
+        let complete = if feed.has_hole { 0 } else { sent.min(feed.verified) };
+        Reached {
+            channel: own.topic.channel.to_string(),
+            epoch: feed.epoch,
+            is_one_chain: own.is_one_chain(),
+            is_at_head: sent == u64::MAX && !feed.has_hole,
+            complete,
+            position: self.freshness.position(feed.epoch, complete),
+        }
     }
 
-    /// Whether it is a history from the oldest message that is kept.
-    pub(super) fn is_from_oldest(&self, slot: usize) -> bool {
-        let Stream::Pipe(pipe) = &self.connections[slot].stream else {
-            return false;
-        };
-        matches!(pipe.patience, Patience::Past { from_oldest: true, .. })
+    /// Where it begins, if it is a history.
+    pub(super) fn past_of(&self, slot: usize) -> Option<From> {
+        match &self.connections.get(slot)?.stream {
+            Stream::Pipe(pipe) => match pipe.patience {
+                Patience::Past { from, .. } => Some(from),
+                Patience::Now | Patience::UntilNews(_) => None,
+            },
+            _ => None,
+        }
     }
 }

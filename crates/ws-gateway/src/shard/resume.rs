@@ -17,7 +17,7 @@ use super::{
     feed::{Judged, Waiting},
     subscription::{COVERED, Cursor, WAITING},
 };
-use crate::{bus::Command, page::Page, queue::FeedId};
+use crate::{bus::Command, page::Page, question::From, queue::FeedId};
 
 /// Answers about cursors kept for each feed, for as long as they may be taken for the stream's.
 const JUDGED: usize = 64;
@@ -44,10 +44,13 @@ impl Shard {
     /// The subscription begins now, or as soon as its cursor has been checked.
     pub(super) fn begin(&mut self, slot: usize, id: Option<RequestId>, feed: u32, since: Option<Box<str>>) {
         let verdict = match &since {
-            None => match self.feeds.at(feed).epoch.filter(|_| self.is_from_oldest(slot)) {
+            None => match (self.past_of(slot), self.feeds.at(feed).epoch) {
                 // What is no longer kept is told as a gap.
-                Some(epoch) => Verdict::Known(Beginning::After(Since { epoch, seq: 0, ts_ms: 0 })),
-                None => Verdict::Known(Beginning::Snapshot(None)),
+                (Some(From::Oldest), Some(epoch)) => {
+                    Verdict::Known(Beginning::After(Since { epoch, seq: 0, ts_ms: 0 }))
+                }
+                (Some(From::Time(ts_ms)), _) => return self.find(slot, id, feed, ts_ms),
+                _ => Verdict::Known(Beginning::Snapshot(None)),
             },
             Some(text) => self.judge(slot, feed, text),
         };
@@ -65,6 +68,33 @@ impl Shard {
         };
         let waiting = Waiting { slot: slot as u32, request: id, since, checking: Some(checking) };
         self.feeds.at_mut(feed).waiting.push(waiting);
+    }
+
+    /// Has the bus look for the position of a time; the subscription begins when it is found.
+    fn find(&mut self, slot: usize, request: Option<RequestId>, feed: u32, ts_ms: i64) {
+        let found = self.feeds.at_mut(feed);
+        found.waiting.push(Waiting { slot: slot as u32, request, since: None, checking: None });
+        let (shard, feed) = (self.index, found.id);
+        self.ask(Command::Find { shard, feed, ts_ms });
+    }
+
+    /// The bus has found it.
+    pub(super) fn found(&mut self, id: FeedId, ts_ms: i64, cursor: Since) {
+        let Some(feed) = self.feeds.get_mut(id) else {
+            return;
+        };
+        let waiting = std::mem::take(&mut feed.waiting);
+        let (meant, others) = waiting.into_iter().partition(|waiting| {
+            waiting.since.is_none() && self.past_of(waiting.slot as usize) == Some(From::Time(ts_ms))
+        });
+        self.feeds.at_mut(id.slot).waiting = others;
+        let meant: Vec<Waiting> = meant;
+        for Waiting { slot, request, .. } in meant {
+            let slot = slot as usize;
+            self.begin(slot, request, id.slot, Some(cursor.to_string().into()));
+            self.catch_up(slot);
+            self.ring(slot);
+        }
     }
 
     fn judge(&self, slot: usize, feed: u32, text: &str) -> Verdict {
@@ -95,9 +125,18 @@ impl Shard {
         match found {
             Some(Judged { at: None, .. }) => Verdict::Wait(cursor),
             Some(Judged { at: Some(at), failure, .. }) if at + JUDGED_TICKS > self.ticks => {
-                Verdict::Known(failure.map_or(Beginning::After(cursor), |failure| Beginning::Snapshot(Some(failure))))
+                Verdict::Known(self.verdict(slot, cursor, *failure))
             }
             _ => Verdict::Ask(cursor, replays.then_some(feed.seq)),
+        }
+    }
+
+    /// What follows from what the stream says of a cursor. A history comes in parts, however long it is.
+    fn verdict(&self, slot: usize, cursor: Since, failure: Option<ResumeFailure>) -> Beginning {
+        match failure {
+            Some(ResumeFailure::ReplayLimit) if self.past_of(slot).is_some() => Beginning::After(cursor),
+            Some(failure) => Beginning::Snapshot(Some(failure)),
+            None => Beginning::After(cursor),
         }
     }
 
@@ -121,9 +160,9 @@ impl Shard {
         if let Ok(Some(page)) = answer {
             self.pages.keep(id, page, now);
         }
-        let beginning = failure.map_or(Beginning::After(cursor), |failure| Beginning::Snapshot(Some(failure)));
         let waiting: Vec<Waiting> = waiting;
         for Waiting { slot, request, .. } in waiting {
+            let beginning = self.verdict(slot as usize, cursor, failure);
             self.start_waiting(slot as usize, request, id.slot, beginning);
         }
     }

@@ -119,6 +119,21 @@ impl Cursor {
         self.seq.max(self.known).max(self.past.map_or(0, |past| past.after))
     }
 
+    /// Up to which sequence everything that the feed has was sent, or was merged away; `u64::MAX` at its head.
+    pub(crate) fn complete(&self, feed: &Feed) -> u64 {
+        let (from, reached) = match self.past {
+            Some(past) => (past.position, past.after),
+            None if self.position >= feed.position => return u64::MAX,
+            None => {
+                let merged_until = self.merge_until.min(feed.position);
+                let owed = feed.last_between(self.position, merged_until).map(|last| last.publication.seq - 1).min();
+                (self.position, owed.unwrap_or(if self.position < merged_until { feed.seq } else { self.seq }))
+            }
+        };
+        let late = feed.late_between(from, feed.position).chain(feed.late_lost_after(from));
+        late.map(|seq| seq - 1).fold(reached, u64::min)
+    }
+
     /// At the head of the feed: forgets what it will not deliver again in any case.
     pub(crate) fn prune(&mut self, feed: &Feed) {
         if feed.verified >= self.known || (feed.is_one_chain() && feed.seq >= self.known) {

@@ -15,6 +15,7 @@
 //! | `drain` | how a gateway leaves |
 //! | `freshness` | audits, positions, and how clients learn that what they have may be old |
 //! | `late` | feeds that some get late |
+//! | `http` | event streams, polls, last values, history, publishing and files by HTTP |
 //! | `interest` | what is kept for clients, on the bus and in memory, and let go of |
 //! | `abuse` | hostile handshakes, frames and messages, one test for each attack |
 //! | `users` | signing in, and what a user may have |
@@ -40,6 +41,7 @@ mod door;
 mod drain;
 mod fanout;
 mod freshness;
+mod http;
 mod interest;
 mod late;
 mod orders;

@@ -214,7 +214,7 @@ impl Door<'_> {
                 Err(refusal) => return Ok(refusal.into_response()),
             }
         };
-        self.requests.end(&mut response, self.handshakes.is_leaving.get());
+        self.requests.end(&mut response, self.handshakes.is_leaving());
         if self.handover.takes_over(&response) { Err(TakenOver) } else { Ok(response) }
     }
 }
@@ -232,7 +232,16 @@ where
         .max_buf_size(head_bytes(door.config))
         .serve_connection(TokioIo::new(stream), service_fn(|request| door.answer(request)))
         .with_upgrades();
-    let served = (&mut connection).await;
+    let served = tokio::select! {
+        served = &mut connection => served,
+        () = door.handshakes.leaves() => {
+            // The request that is there is answered; a connection without one ends now.
+            if door.requests.are_http() {
+                std::pin::Pin::new(&mut connection).graceful_shutdown();
+            }
+            (&mut connection).await
+        }
+    };
     let mut agreed = door.handover.take();
     if let Ok(Agreed { way: Way::Stream { .. }, .. }) = agreed {
         // What ended it is that the socket goes to the shard.

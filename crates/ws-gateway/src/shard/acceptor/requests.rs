@@ -76,6 +76,11 @@ impl Requests {
         }
     }
 
+    /// Whether one has come that is no handshake.
+    pub(super) fn are_http(&self) -> bool {
+        self.0.is_http.get()
+    }
+
     /// Waits until the connection is one of HTTP.
     ///
     /// # Cancel safety
