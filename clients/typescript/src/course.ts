@@ -343,8 +343,8 @@ export function createCourse(around: Surroundings): Course {
       if (link !== current || reconnectInMs == null) return;
       const left = patience(reconnectInMs);
       if (!next && timers.next === undefined) {
-        // not all of a gateway's clients at once
-        const wait = uniform(random, 0, Math.floor(left / 2));
+        // not all of a gateway's clients at once, and mostly before the gateway closes, which it does at a random moment
+        const wait = uniform(random, 0, Math.floor(left / 4));
         after('next', wait, () => current && openNext(current.kind, 'renew'));
       }
       after('leave', left + DRAIN_GRACE_MS, () => {

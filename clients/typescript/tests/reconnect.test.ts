@@ -216,7 +216,7 @@ describe('draining', () => {
   test('opens the new connection first, at a moment of its own, and leaves the old one when all is there', async () => {
     const { odin, first, seen, heard } = await drain();
     expect(heard.of('system')).toEqual([{ status: 'draining', reconnectInMs: 30_000 }]);
-    expect(await untilNext()).toBe(15_000);
+    expect(await untilNext()).toBe(7_500);
     const second = await FakeSocket.last.hello();
     await first.say(update('trades', 5, 6));
     expect(odin.state).toMatchObject({ status: 'connected', connectionId: 'c0' });
@@ -255,7 +255,7 @@ describe('draining', () => {
     await FakeSocket.last.end(1013);
     expect(await untilNext()).toBe(16_000);
     expect(first.isOpen).toBe(true);
-    await vi.advanceTimersByTimeAsync(501);
+    await vi.advanceTimersByTimeAsync(8_001);
     expect(first.isOpen, 'the gateway did not keep its word').toBe(false);
     expect(odin.state.status, 'and the new one is all there is').toBe('connecting');
   });

@@ -10,6 +10,7 @@ import {
   stage,
   until,
   untilAll,
+  untilResumable,
   untilState,
   type Stage,
 } from './stage.js';
@@ -81,6 +82,7 @@ describe.skipIf(missing)('a real gateway behind a proxy that takes no WebSockets
       const [price, wide] = [record(client, 'price:BTC'), record(client, 'price:*')];
       const stored = await odin.publish(PRICE, 'at the begin');
       await untilAll(client, stored, price, wide);
+      await untilResumable(client, price, wide);
       for (let round = 0; round < 4; round += 1) {
         for (let number = 0; number < 20; number += 1) stored.push(...(await odin.publish(PRICE, { round, number })));
         await odin.order('kill_gateway', { index: round % 2 });
@@ -153,7 +155,7 @@ describe.skipIf(missing)('a real gateway behind a proxy that takes no WebSockets
   });
 
   test('that drains a stream is left before it closes', async () => {
-    const client = odin.client({ ...quick, transports: ['events'] });
+    const client = odin.client({ ...quick, transports: ['events'], random: () => 0 });
     const price = record(client, 'price:BTC');
     const stored = await odin.publish(PRICE, 'at the begin');
     await untilAll(client, stored, price);

@@ -121,15 +121,18 @@ export async function stage(gatewayOptions: string[] = [], stageOptions: string[
   };
 }
 
-/** Waits until something holds, looking at it after each event of the client. */
+/** Waits until something holds, looking at it after each event of the client and now and then. */
 export function until(odin: Odin, what: string, holds: () => boolean, limitMs = 30_000): Promise<void> {
   return new Promise((resolve, reject) => {
     const events = ['state', 'update', 'gap', 'begin', 'end', 'stale', 'live', 'error', 'system', 'auth'] as const;
     const offs = events.map((event) => odin.on(event, () => setImmediate(look)));
     const done = () => {
       clearTimeout(timer);
+      clearInterval(ticks);
       offs.forEach((off) => off());
     };
+    // a checkpoint is no event
+    const ticks = setInterval(() => look(), 50);
     const timer = setTimeout(() => {
       done();
       reject(new Error(`not within ${limitMs} ms: ${what}; ${JSON.stringify(odin.state)}`));
@@ -154,6 +157,8 @@ export interface History {
   values: unknown[];
   gaps: Gap[];
   updates: Update[];
+  /** Where it could be resumed. */
+  cursor(): string | undefined;
   /** The sequences from this one on. */
   from(seq: number | undefined): number[];
 }
@@ -170,6 +175,7 @@ export function record(
     values: [],
     gaps: [],
     updates: [],
+    cursor: () => sub.cursor,
     from: (seq) => history.seqs.slice(history.seqs.indexOf(seq ?? -1)),
   };
   const sub = odin.subscribe<unknown>(
@@ -185,6 +191,10 @@ export function record(
   sub.on('gap', (gap) => history.gaps.push(gap));
   return history;
 }
+
+/** Waits until all of them could be resumed: what has no position yet begins anew, and the gateway says what that costs. */
+export const untilResumable = (odin: Odin, ...histories: History[]) =>
+  until(odin, 'positions', () => histories.every((history) => history.cursor() !== undefined));
 
 /** Waits until all of them have come to the last of what is stored. */
 export const untilAll = (odin: Odin, stored: number[], ...histories: History[]) =>
