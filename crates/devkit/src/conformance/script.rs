@@ -28,6 +28,14 @@ const LATER: u32 = 16;
 /// What a loaded machine and a handshake may add to a wait.
 pub(super) const SLACK: Duration = Duration::from_secs(2);
 
+/// Clocks count milliseconds, and so may be off by some.
+const CLOCK: Duration = Duration::from_millis(20);
+
+/// Whether something came before its time.
+pub(super) fn is_early(after: Duration, least: Duration) -> bool {
+    after + CLOCK < least
+}
+
 /// Why a scenario could not go on.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Hitch(pub(super) String);

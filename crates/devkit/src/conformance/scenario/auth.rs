@@ -9,14 +9,12 @@ use tokio::time::Instant;
 use super::reconnect::is_goodbye;
 use crate::conformance::behaviour::Behaviour;
 use crate::conformance::peer::{Heard, Peer};
-use crate::conformance::script::{Hitch, Played, Script};
+use crate::conformance::script::{Hitch, Played, Script, is_early};
 
 /// How long a client that has to wait for `authenticated` is watched.
 const WATCH: Duration = Duration::from_millis(500);
 /// Life of a token that has to be refreshed.
 const LIFE: Duration = Duration::from_secs(6);
-/// Clocks count milliseconds, and so may be off by some.
-const CLOCK: Duration = Duration::from_millis(20);
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The client's next message, which has to be `auth`; gives the token.
@@ -49,7 +47,7 @@ pub(super) async fn sign_in(script: &mut Script) -> Played {
 
     tokens.insert(token(script, &mut peer, Behaviour::RefreshesInTime).await?);
     match since.elapsed() {
-        early if early + CLOCK < LIFE / 2 => {
+        early if is_early(early, LIFE / 2) => {
             script.notes.wrong(Behaviour::RefreshesInTime, format!("after {early:?} of {LIFE:?}"));
         }
         late if late >= LIFE => script.notes.wrong(Behaviour::RefreshesInTime, "the token had expired"),
@@ -117,7 +115,7 @@ pub(super) async fn unavailable(script: &mut Script) -> Played {
     let wait_ms = u64::try_from(RETRY_AFTER.as_millis()).expect("short");
     peer.refuse_auth("auth_unavailable", Some(wait_ms)).await?;
     token(script, &mut peer, Behaviour::RetriesAuth).await?;
-    if told.elapsed() < RETRY_AFTER {
+    if is_early(told.elapsed(), RETRY_AFTER) {
         script.notes.wrong(Behaviour::RetriesAuth, format!("it tried again after {:?}", told.elapsed()));
     } else {
         script.notes.shown(Behaviour::RetriesAuth);

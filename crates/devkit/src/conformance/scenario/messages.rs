@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::conformance::behaviour::Behaviour;
 use crate::conformance::peer::{Heard, Peer};
-use crate::conformance::script::{HEARTBEAT_MS, Hitch, MESSAGE_BYTES, Played, Script, UNTOLD};
+use crate::conformance::script::{HEARTBEAT_MS, Hitch, MESSAGE_BYTES, Played, Script, UNTOLD, is_early};
 use crate::conformance::told::Told;
 
 /// Largest message that a client must take.
@@ -128,7 +128,7 @@ pub(super) async fn refused(script: &mut Script) -> Played {
     }
     if again.iter().any(|channel| channel == later) {
         script.notes.shown(Behaviour::AsksAgain);
-        if told.elapsed() < RETRY_AFTER {
+        if is_early(told.elapsed(), RETRY_AFTER) {
             script.notes.wrong(Behaviour::HonoursRetryAfterMs, format!("it asked again after {:?}", told.elapsed()));
         }
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::conformance::behaviour::Behaviour;
 use crate::conformance::peer::Heard;
-use crate::conformance::script::{Hitch, Played, SLACK, Script};
+use crate::conformance::script::{Hitch, Played, SLACK, Script, is_early};
 
 /// Waits that are measured.
 const WAITS: u32 = 6;
@@ -88,7 +88,7 @@ pub(super) async fn retry_after(script: &mut Script) -> Played {
         let told = tokio::time::Instant::now();
         arrival.refuse(status, &format!("Retry-After: {}\r\n", RETRY_AFTER.as_secs())).await?;
         let came = tokio::time::timeout(RETRY_AFTER, script.knock()).await.is_ok();
-        if came {
+        if came && is_early(told.elapsed(), RETRY_AFTER) {
             let why = format!("it came back {:?} after {status}", told.elapsed());
             script.notes.wrong(Behaviour::HonoursRetryAfter, why);
         }
