@@ -6,6 +6,8 @@ SHELL := bash
 MAKEFLAGS += --no-print-directory
 
 CARGO ?= cargo
+NPM ?= npm
+MVN ?= mvn
 # LOCKED=--locked refuses to change Cargo.lock; CI sets it.
 LOCKED ?=
 NATS_URL ?= nats://127.0.0.1:4222
@@ -17,19 +19,38 @@ ARGS ?=
 
 BINARIES := -p ws-gateway -p odin-publisher -p odin-client -p odin-devkit -p odin-chaos
 RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
+DEBUG := $(abspath $(or $(CARGO_TARGET_DIR),target)/debug)
+# Where the tests of the other languages find a whole odin.
+CHROMIUM ?= /usr/bin/chromium
+REAL_PARTS := ODIN_DEVKIT='$(DEBUG)/odin-devkit' ODIN_GATEWAY='$(DEBUG)/ws-gateway' CHROMIUM='$(CHROMIUM)' ODIN_CHROMIUM='$(CHROMIUM)'
 
-.PHONY: help build demo test fmt fmt-check lint test-rust docs chaos door bench provision fuzz autobahn clean
+.PHONY: help build page demo test fmt fmt-check lint test-rust docs test-programs test-typescript test-page test-java \
+	chaos door bench polling provision fuzz autobahn clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## Build the programs: ws-gateway, odin-publisher, odin, odin-devkit, odin-chaos
 	$(CARGO) build $(LOCKED) --release --bins $(BINARIES)
 
-demo: build ## Live prices on this machine: NATS, two gateways, simulator, client; Ctrl-C stops all
+# Without npm there is no page, and everything else is the same.
+page: ## Build the live page, clients/web/dist, and the library it uses
+	@if command -v $(NPM) >/dev/null; then $(MAKE) clients/web/dist/index.html; else echo 'no npm: the page is not built' >&2; fi
+
+clients/typescript/node_modules/.package-lock.json: clients/typescript/package-lock.json
+	cd clients/typescript && $(NPM) ci --no-audit --no-fund
+
+clients/web/node_modules/.package-lock.json: clients/web/package-lock.json
+	cd clients/web && $(NPM) ci --no-audit --no-fund
+
+clients/web/dist/index.html: clients/web/node_modules/.package-lock.json \
+		$(wildcard clients/web/*.* clients/web/public/* clients/web/src/*.* clients/web/src/*/*.* clients/typescript/src/*.ts)
+	cd clients/web && $(NPM) run --silent build
+
+demo: build page ## Live prices on this machine, in the terminal and on a page: NATS, two gateways, simulator; Ctrl-C stops all
 	@exec $(RELEASE)/odin-devkit demo $(ARGS)
 
-test: fmt-check lint test-rust docs ## Everything CI runs, each step below
+test: fmt-check lint test-rust docs test-typescript test-page test-java ## Everything CI runs, each step below
 
 fmt: ## Format the code
 	$(CARGO) fmt --all
@@ -46,6 +67,19 @@ test-rust: ## Unit and integration tests, on real nats-servers
 docs: ## API documentation, warnings are errors
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc $(LOCKED) --workspace --no-deps
 
+test-programs:
+	$(CARGO) build $(LOCKED) --bins $(BINARIES)
+
+test-typescript: test-programs clients/typescript/node_modules/.package-lock.json ## The TypeScript library: vectors, fake time, real gateways
+	cd clients/typescript && $(REAL_PARTS) $(NPM) run --silent check && $(NPM) run --silent docs
+
+test-page: test-programs clients/web/node_modules/.package-lock.json ## The live page in a real browser, on real gateways (needs Chromium)
+	cd clients/web && $(REAL_PARTS) $(NPM) test --silent
+
+test-java: test-programs ## The Java client: vectors, real gateways, the examination for clients (needs a JDK and Maven)
+	$(MVN) --batch-mode --no-transfer-progress -q -f clients/java/pom.xml test \
+		-Dodin.devkit='$(DEBUG)/odin-devkit' -Dodin.gateway='$(DEBUG)/ws-gateway'
+
 chaos: build ## Break everything under load, and prove that nothing was lost: ARGS='--rounds 6 --seed 1'
 	$(RELEASE)/odin-chaos run $(ARGS)
 
@@ -54,6 +88,9 @@ door: build ## Slow handshakes and a flood of connects beside good clients: ARGS
 
 bench: ## Measure against the figures of docs/performance.md (see loadtest/README.md)
 	loadtest/bench.sh $(ARGS)
+
+polling: build ## What polling costs beside streaming: the same users on the same feed
+	loadtest/polling.py $(ARGS)
 
 provision: build ## Create or verify the streams: NATS_URL=… REPLICAS=…
 	$(RELEASE)/ws-gateway provision --nats-url '$(NATS_URL)' --stream-replicas '$(REPLICAS)' $(ARGS)
@@ -75,4 +112,4 @@ autobahn: ## RFC 6455 conformance of the gateway's sockets: the Autobahn suite (
 
 clean: ## Delete what was built and the tools installed by tests
 	$(CARGO) clean
-	rm -rf .tools .devkit
+	rm -rf .tools .devkit clients/*/node_modules clients/*/dist clients/java/target
