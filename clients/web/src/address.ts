@@ -12,6 +12,13 @@ export interface Address {
   readonly foreign: boolean;
 }
 
+/** The gateway that served the page. */
+export function ownAddress(page: URL): Address {
+  const own = new URL("/ws", page);
+  own.protocol = page.protocol === "https:" ? "wss:" : "ws:";
+  return { url: own.href, host: own.host, foreign: false };
+}
+
 /**
  * Works out the address.
  *
@@ -21,9 +28,8 @@ export interface Address {
  */
 export function address(typed: string, page: URL): Address | string {
   const text = typed.trim();
-  const own = new URL("/ws", page);
-  own.protocol = page.protocol === "https:" ? "wss:" : "ws:";
-  if (text === "") return { url: own.href, host: own.host, foreign: false };
+  const own = ownAddress(page);
+  if (text === "") return own;
   const secure = page.protocol === "https:";
   const full = /^[a-z]+:\/\//i.test(text) ? text : `${secure ? "wss" : "ws"}://${text}`;
   let url: URL;

@@ -3,7 +3,7 @@
  */
 
 import type { Begin, End, Gap, OdinError, SignedIn, State, SystemNews, Update } from "@odin/client";
-import { type Address, address } from "./address.ts";
+import { type Address, address, ownAddress } from "./address.ts";
 import { Chronicle } from "./chronicle.ts";
 import { byId, text } from "./dom.ts";
 import { age, price, words } from "./format.ts";
@@ -41,7 +41,7 @@ export class App implements Listener {
   readonly #shelf = shelf();
   #settings: Settings = load(this.#shelf);
   readonly #override = new URLSearchParams(location.search).get("gateway");
-  #address: Address = this.#ownAddress();
+  #address: Address = ownAddress(new URL(location.href));
   #token: string | null = null;
   #user: SignedIn | null = null;
   /** The gateway has taken the token on the connection there is. */
@@ -230,10 +230,15 @@ export class App implements Listener {
       this.#strip.clear();
       this.#chronicle.unreadable(0);
     }
-    this.#address = typeof found === "string" ? this.#ownAddress() : found;
+    this.#address = typeof found === "string" ? ownAddress(new URL(location.href)) : found;
     this.#chronicle.begin();
     const channels = readChannels(this.#settings.channels);
-    this.#link.open(this.#address.url, typeof channels === "string" ? ["price:*"] : channels, this.#settings, this.#token);
+    try {
+      this.#link.open(this.#address.url, typeof channels === "string" ? ["price:*"] : channels, this.#settings, this.#token);
+    } catch (error) {
+      this.#link.close();
+      this.#chronicle.tell("bad", error instanceof Error ? error.message : String(error));
+    }
   }
 
   #enter(token: string | null): void {
@@ -280,12 +285,20 @@ export class App implements Listener {
   }
 
   #choose(name: string, open: boolean): void {
+    // signals may be about tokens whose prices are not subscribed
+    if (!this.#market.tokens.has(name)) return;
     this.#selected = name;
     this.#table.select(name);
     this.#frame.request();
     if (!open) return;
     this.#views.open("chart");
     this.#keep({ ...this.#settings, token: name });
+  }
+
+  /** The token that was chosen once is not there any more: the table chooses another one. */
+  #forget(): void {
+    this.#selected = null;
+    this.#table.select(null);
   }
 
   #nextTheme(): void {
@@ -321,8 +334,9 @@ export class App implements Listener {
     }
     const token = this.#selected === null ? undefined : this.#market.tokens.get(this.#selected);
     this.#chart.show(token ?? null);
-    if (token !== undefined && this.#status.fresh && now - this.#freshAt >= MEND_MS) {
-      this.#history.want(token, this.#address.url);
+    if (this.#status.fresh && now - this.#freshAt >= MEND_MS) {
+      if (token !== undefined) this.#history.want(token, this.#address.url);
+      else if (this.#selected !== null) this.#forget();
     }
     this.#strip.showAge(Date.now(), this.#status.fresh);
     this.#showStatus();
@@ -376,11 +390,5 @@ export class App implements Listener {
     const { oldAfterS, flash } = this.#settings;
     this.#table.style.oldAfterMs = oldAfterS === 0 ? Infinity : oldAfterS * 1_000;
     this.#table.style.flash = flash;
-  }
-
-  #ownAddress(): Address {
-    const own = address("", new URL(location.href));
-    if (typeof own === "string") throw new Error(own);
-    return own;
   }
 }

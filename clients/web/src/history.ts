@@ -19,6 +19,9 @@ interface Page {
   readonly messages?: unknown;
 }
 
+/** The gateway has no history, or does not give it. */
+class Refused extends Error {}
+
 /** Fills tokens with their past, each once. */
 export class History {
   readonly #market: Market;
@@ -45,8 +48,9 @@ export class History {
     this.#abort?.abort();
     const abort = new AbortController();
     this.#abort = abort;
-    this.#fill(token, base, abort.signal).catch(() => {
-      if (!abort.signal.aborted) this.#refused = base.origin;
+    this.#fill(token, base, abort.signal).catch((error: unknown) => {
+      if (abort.signal.aborted) this.#asked.delete(token);
+      else if (error instanceof Refused) this.#refused = base.origin;
     });
   }
 
@@ -62,7 +66,8 @@ export class History {
       const url = new URL(`${base.href}price:${encodeURIComponent(token.name)}/history`);
       url.search = new URLSearchParams({ since, limit: String(LIMIT) }).toString();
       const answer = await fetch(url, { signal, credentials: "omit", referrerPolicy: "no-referrer" });
-      if (!answer.ok) throw new Error(`history: ${answer.status}`);
+      if (answer.status >= 400 && answer.status < 500 && answer.status !== 429) throw new Refused();
+      if (!answer.ok) return;
       const found = (await answer.json()) as Page;
       for (const { time, value } of readPage(found)) {
         times.push(time + offset);

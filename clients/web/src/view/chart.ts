@@ -78,7 +78,18 @@ export class Chart {
     this.#token = token;
     this.#paintedAt = -Infinity;
     this.#describedAt = -Infinity;
+    if (token === null) this.#blank();
     this.#frame.request();
+  }
+
+  #blank(): void {
+    this.#title.set("Chart");
+    this.#price.set("");
+    this.#change.set("");
+    for (const fact of this.#facts.values()) fact.set(NOTHING);
+    this.#breaks = [];
+    this.#uplot?.setData([[], []]);
+    setAttribute(this.#plot, "aria-label", "No token chosen");
   }
 
   /**

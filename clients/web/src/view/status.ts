@@ -36,6 +36,8 @@ export class StatusView {
   readonly #announcer = text("announcer");
   readonly #favicon = byId("favicon", HTMLLinkElement);
   #said = "";
+  #titledAt = 0;
+  #titledFor = "";
 
   /** Shows it as it is at `now`, milliseconds since 1970. */
   show(status: Status, facts: Facts, now: number): void {
@@ -53,9 +55,17 @@ export class StatusView {
     this.#facts.set(factsLine(facts, status.fresh, now));
     setAttribute(this.#facts.element, "title", facts.connection === null ? null : names(facts.connection));
     this.#toggle.set(facts.trying ? "Disconnect" : "Connect");
-    const title = titleOf(status, next, facts.quote);
-    if (document.title !== title) document.title = title;
+    this.#showTitle(titleOf(status, next, facts.quote), status, now);
     this.#announce(status);
+  }
+
+  /** Not more often than once in a second, but a change of the state at once. */
+  #showTitle(title: string, status: Status, now: number): void {
+    const due = Math.abs(now - this.#titledAt) >= 1_000 || status.tone !== this.#titledFor;
+    if (!due || title === document.title) return;
+    this.#titledAt = now;
+    this.#titledFor = status.tone;
+    document.title = title;
   }
 
   #announce(status: Status): void {

@@ -112,9 +112,10 @@ export class Table {
     this.#filter.select();
   }
 
-  /** Shows `name` as chosen. */
+  /** Shows `name` as chosen; `null`: the first one will be. */
   select(name: string | null): void {
     this.#selected = name;
+    if (name === null) this.#dirty = true;
     this.#frame.request();
   }
 
