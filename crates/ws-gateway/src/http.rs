@@ -32,6 +32,7 @@ use crate::{
     identity::Identity,
     metrics::{AuthResult, HandshakeRefusal, ShardMetrics},
     question::Question,
+    shard::Rates,
 };
 
 mod answer;
@@ -90,6 +91,8 @@ struct Outcome {
     seat: Option<Seat>,
     agreed: Option<Agreed>,
     refused: Option<HandshakeRefusal>,
+    /// What was used of what a connection may do.
+    rates: Rates,
 }
 
 /// Carries what holds for a request to its handler, and the outcome back to the acceptor.
@@ -97,20 +100,31 @@ struct Outcome {
 pub(crate) struct Handover {
     terms: Arc<Terms>,
     outcome: Arc<Mutex<Outcome>>,
+    /// The connection goes on after its requests, so that each refusal is counted by itself.
+    is_http: bool,
 }
 
 impl Handover {
     pub(crate) fn new(terms: Terms, seat: Seat) -> Self {
-        let outcome = Outcome { seat: Some(seat), agreed: None, refused: None };
-        Self { terms: Arc::new(terms), outcome: Arc::new(Mutex::new(outcome)) }
+        let outcome = Outcome { seat: Some(seat), agreed: None, refused: None, rates: Rates::default() };
+        Self { terms: Arc::new(terms), outcome: Arc::new(Mutex::new(outcome)), is_http: false }
+    }
+
+    /// For requests of a connection that has had one that is no handshake.
+    pub(crate) fn of_http(&self, is_http: bool) -> Self {
+        Self { is_http, ..self.clone() }
     }
 
     fn outcome(&self) -> MutexGuard<'_, Outcome> {
         self.outcome.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn refuse(&self, refusal: Refusal) -> Response {
-        self.outcome().refused = Some(refusal.reason);
+    pub(crate) fn refuse(&self, refusal: Refusal) -> Response {
+        if self.is_http {
+            self.terms.metrics.handshakes_refused.of(refusal.reason).add(1);
+        } else {
+            self.outcome().refused = Some(refusal.reason);
+        }
         refusal.into_response()
     }
 

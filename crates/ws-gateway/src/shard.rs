@@ -64,6 +64,7 @@ mod subscription;
 
 use acceptor::{Acceptor, Arrival, Turnstile};
 use connection::Connection;
+pub(crate) use connection::Rates;
 use departure::Departures;
 use fan_out::FanOut;
 use feed::Feeds;
