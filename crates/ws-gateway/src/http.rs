@@ -73,7 +73,7 @@ pub(crate) enum Way {
 }
 
 /// What holds for the requests of one TCP connection.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Terms {
     pub(crate) current: Arc<Current>,
     pub(crate) shared: Arc<Shared>,
@@ -110,9 +110,13 @@ impl Handover {
         Self { terms: Arc::new(terms), outcome: Arc::new(Mutex::new(outcome)), is_http: false }
     }
 
-    /// For requests of a connection that has had one that is no handshake.
-    pub(crate) fn of_http(&self, is_http: bool) -> Self {
-        Self { is_http, ..self.clone() }
+    /// For one more request of a connection that has had one that is no handshake: what was reloaded since holds for it.
+    pub(crate) fn of_request(&self, current: Arc<Current>) -> Self {
+        let terms = match Arc::ptr_eq(&self.terms.current, &current) {
+            true => self.terms.clone(),
+            false => Arc::new(Terms { current, ..(*self.terms).clone() }),
+        };
+        Self { terms, outcome: self.outcome.clone(), is_http: true }
     }
 
     fn outcome(&self) -> MutexGuard<'_, Outcome> {

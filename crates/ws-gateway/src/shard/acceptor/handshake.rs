@@ -220,7 +220,10 @@ impl Door<'_> {
         self.asked.set();
         let is_handshake = request.uri().path() == self.config.path;
         let begun = if is_handshake { Ok(()) } else { self.requests.begin(request.headers(), self.config) };
-        let handover = self.handover.of_http(self.requests.are_http());
+        let handover = match self.requests.are_http() {
+            true => self.handover.of_request(self.handshakes.current.borrow().clone()),
+            false => self.handover.clone(),
+        };
         if let Err(refusal) = begun {
             return Ok(handover.refuse(refusal));
         }

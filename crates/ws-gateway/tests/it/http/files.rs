@@ -72,7 +72,7 @@ async fn serves_what_is_still_the_same_and_what_is_compressed_without_sending_it
     assert_eq!((part.status, &*part.body), (206, "export"));
 }
 
-/// Checklist 38: a path that would lead out of the folder.
+/// Attack: a path that would lead out of the folder.
 #[tokio::test]
 async fn serves_nothing_outside_of_its_folder() {
     let folder = page();

@@ -3,11 +3,15 @@
 use odin_protocol::Mode;
 use serde_json::json;
 use tokio::net::TcpStream;
-use ws_gateway::config::Config;
+use ws_gateway::{
+    config::Config,
+    rules::{Access, RuleSource},
+};
 
 use super::support::{Events, Web, ask, bearer, get_with, is_refused};
 use crate::door::connect_from;
-use crate::support::{Canary, Client, Gateway, Odin, token, with_users};
+use crate::reload::reloadable;
+use crate::support::{Canary, Client, Gateway, Odin, token, with_rules, with_users};
 
 const POLL: &str = "/v1/poll?channels=price:BTC&wait=0";
 
@@ -233,4 +237,36 @@ async fn serves_nobody_in_particular_where_users_must_sign_in() {
         odin_protocol::ServerMessage::Subscribed { mode: Mode::Latest, recovered: false, .. }
     ));
     assert_eq!(events.update().await.seq, published);
+}
+
+/// A connection may go on for hours; who may ask what is looked at with each of its requests.
+#[tokio::test]
+async fn a_connection_is_served_by_what_was_reloaded_since_it_came() {
+    let odin = Odin::start_with(with_users).await;
+    odin.publisher.price("BTC", 1).await;
+    let (gateway, files, reloader) = reloadable(&odin).await;
+    let mut web = Web::connect(&gateway).await;
+    let target = "/v1/channels/price:BTC/latest";
+    let page = "Origin: https://good.example\r\n";
+    let answer = web.ask("GET", target, page, "").await;
+    assert_eq!((answer.status, answer.header("cache-control")), (200, Some("public, max-age=1")));
+    let mut config = odin.config.clone();
+    let prices = RuleSource::new("price:{token}", "odin.tokens.{token}.price", Access::SignedIn, Mode::Latest);
+    with_rules(&mut config, vec![prices]);
+    config.auth.audience = Some("somebody else".to_owned());
+    files.write(config.clone());
+    reloader.reload().await.expect("a good configuration");
+    // A refusal ends the connection, so that there is one for each kind.
+    let mut others = [web, Web::connect(&gateway).await, Web::connect(&gateway).await];
+    is_refused(&others[0].ask("GET", target, page, "").await, 401, "auth_required");
+    config.http.origins = vec!["https://other.example".parse().expect("an origin")];
+    let ada = bearer(&token("ada", json!({ "aud": "somebody else" })));
+    let answer = others[1].ask("GET", target, &format!("{page}{ada}"), "").await;
+    assert_eq!((answer.status, answer.header("cache-control")), (200, Some("private, no-cache")));
+    assert_eq!(others[2].ask("GET", target, &ada, "").await.status, 200);
+    files.write(config);
+    reloader.reload().await.expect("a good configuration");
+    is_refused(&others[1].ask("GET", target, &format!("{page}{ada}"), "").await, 403, "origin_not_allowed");
+    let old = bearer(&token("ada", json!({})));
+    is_refused(&others[2].ask("GET", target, &old, "").await, 401, "auth_failed");
 }

@@ -198,7 +198,7 @@ async fn refuses_heads_that_are_too_large_first_and_later() {
     refused(&gateway, "header_too_large", 6).await;
 }
 
-/// Checklist 39: requests without number.
+/// Attack: requests without number.
 #[tokio::test]
 async fn a_connection_has_so_many_requests_in_a_second() {
     let odin = Odin::start_with(|config| config.http.requests_per_second = 5).await;
