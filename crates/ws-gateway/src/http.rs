@@ -32,6 +32,7 @@ use crate::{
     identity::Identity,
     metrics::{AuthResult, HandshakeRefusal, ShardMetrics},
     question::Question,
+    shard::Rates,
 };
 
 mod answer;
@@ -72,7 +73,7 @@ pub(crate) enum Way {
 }
 
 /// What holds for the requests of one TCP connection.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Terms {
     pub(crate) current: Arc<Current>,
     pub(crate) shared: Arc<Shared>,
@@ -90,6 +91,8 @@ struct Outcome {
     seat: Option<Seat>,
     agreed: Option<Agreed>,
     refused: Option<HandshakeRefusal>,
+    /// What was used of what a connection may do.
+    rates: Rates,
 }
 
 /// Carries what holds for a request to its handler, and the outcome back to the acceptor.
@@ -97,20 +100,35 @@ struct Outcome {
 pub(crate) struct Handover {
     terms: Arc<Terms>,
     outcome: Arc<Mutex<Outcome>>,
+    /// The connection goes on after its requests, so that each refusal is counted by itself.
+    is_http: bool,
 }
 
 impl Handover {
     pub(crate) fn new(terms: Terms, seat: Seat) -> Self {
-        let outcome = Outcome { seat: Some(seat), agreed: None, refused: None };
-        Self { terms: Arc::new(terms), outcome: Arc::new(Mutex::new(outcome)) }
+        let outcome = Outcome { seat: Some(seat), agreed: None, refused: None, rates: Rates::default() };
+        Self { terms: Arc::new(terms), outcome: Arc::new(Mutex::new(outcome)), is_http: false }
+    }
+
+    /// For one more request of a connection that has had one that is no handshake: what was reloaded since holds for it.
+    pub(crate) fn of_request(&self, current: Arc<Current>) -> Self {
+        let terms = match Arc::ptr_eq(&self.terms.current, &current) {
+            true => self.terms.clone(),
+            false => Arc::new(Terms { current, ..(*self.terms).clone() }),
+        };
+        Self { terms, outcome: self.outcome.clone(), is_http: true }
     }
 
     fn outcome(&self) -> MutexGuard<'_, Outcome> {
         self.outcome.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn refuse(&self, refusal: Refusal) -> Response {
-        self.outcome().refused = Some(refusal.reason);
+    pub(crate) fn refuse(&self, refusal: Refusal) -> Response {
+        if self.is_http {
+            self.terms.metrics.handshakes_refused.of(refusal.reason).add(1);
+        } else {
+            self.outcome().refused = Some(refusal.reason);
+        }
         refusal.into_response()
     }
 

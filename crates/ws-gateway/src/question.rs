@@ -8,7 +8,7 @@ use std::time::Duration;
 use odin_protocol::{Cursor, Epoch, message::ClientMessage};
 use tokio::sync::oneshot;
 
-use crate::guest::Guest;
+use crate::{guest::Guest, shard::Rates};
 
 /// See the module.
 #[derive(Debug)]
@@ -18,6 +18,8 @@ pub(crate) struct Question {
     /// What the client has had of channels that are several chains, beyond their cursors.
     pub(crate) had: Vec<Had>,
     pub(crate) patience: Patience,
+    /// What the client's connection has used of what it may do. It comes back with the answer.
+    pub(crate) rates: Rates,
     /// No more is written into the answer once it has so many bytes.
     pub(crate) bytes: usize,
     pub(crate) answer: oneshot::Sender<Answer>,
@@ -68,6 +70,7 @@ pub(crate) struct Answer {
     pub(crate) reached: Vec<Reached>,
     /// Not every channel was answered in time.
     pub(crate) is_late: bool,
+    pub(crate) rates: Rates,
 }
 
 /// Where a subscription stands.

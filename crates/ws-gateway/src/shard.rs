@@ -50,6 +50,7 @@ mod opening;
 mod orders;
 mod overlap;
 mod pages;
+mod permission;
 mod pipe;
 mod publishing;
 mod questions;
@@ -64,16 +65,17 @@ mod subscription;
 
 use acceptor::{Acceptor, Arrival, Turnstile};
 use connection::Connection;
+pub(crate) use connection::Rates;
 use departure::Departures;
 use fan_out::FanOut;
 use feed::Feeds;
 use freshness::Freshness;
 use mailbox::Mailbox;
 use pages::Pages;
+pub(crate) use permission::{are_few, topic};
 pub(crate) use pipe::first_frame;
 pub(crate) use publishing::Ticket;
 use questions::QUESTIONS;
-pub(crate) use session::{are_few, topic};
 use signing_in::Verdict;
 use stream::Socket;
 

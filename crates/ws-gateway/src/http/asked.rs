@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use axum::{
+    body::HttpBody,
     extract::{FromRequest, Query, Request},
     http::{HeaderMap, Method, Uri, header},
 };
@@ -14,7 +15,7 @@ use odin_protocol::{
 };
 use serde::Deserialize;
 
-use super::{Refusal, Terms, place::Place};
+use super::{Handover, Refusal, Terms, place::Place};
 use crate::{
     identity::Identity,
     question::Had,
@@ -46,13 +47,17 @@ impl Asked {
     ///
     /// # Errors
     /// There is no channel, a parameter is wrong, or the body is no `subscribe` message.
-    pub(super) async fn read(request: Request, last_event_id: Option<String>) -> Result<Self, Refusal> {
+    pub(super) async fn read(
+        handover: &Handover,
+        request: Request,
+        last_event_id: Option<String>,
+    ) -> Result<Self, Refusal> {
         let parameters = parameters(request.uri())?;
         let mut channels = if request.method() == Method::POST {
             if parameters.channels.is_some() || parameters.mode.is_some() {
                 return Err(Refusal::bad_request("channels and mode are in the body or in the query, not in both"));
             }
-            subscribe_message(&body(request).await?)?
+            subscribe_message(&body(handover, request).await?)?
         } else {
             let named = parameters.channels.unwrap_or_default();
             let named = named.split(',').filter(|name| !name.is_empty());
@@ -144,7 +149,12 @@ fn parameters(uri: &Uri) -> Result<Parameters, Refusal> {
 ///
 /// # Errors
 /// It is too large, or it does not come.
-pub(super) async fn body(request: Request) -> Result<Bytes, Refusal> {
+pub(super) async fn body(handover: &Handover, request: Request) -> Result<Bytes, Refusal> {
+    let limit = handover.terms.current.config.limits.message_bytes as u64;
+    if request.body().size_hint().lower() > limit {
+        // So it says; nobody waits for it.
+        return Err(Refusal::too_large());
+    }
     match tokio::time::timeout(BODY_TIME, Bytes::from_request(request, &())).await {
         Ok(Ok(body)) => Ok(body),
         Ok(Err(rejection)) if rejection.status() == axum::http::StatusCode::PAYLOAD_TOO_LARGE => {

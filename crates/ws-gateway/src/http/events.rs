@@ -27,7 +27,7 @@ async fn accept(handover: &Handover, request: Request) -> Result<Response, Refus
     handover.has_room()?;
     let guest = handover.admit(request.headers(), request.uri()).await?;
     let last_event_id = header_text(request.headers(), &LAST_EVENT_ID);
-    let asked = Asked::read(request, last_event_id).await?;
+    let asked = Asked::read(handover, request, last_event_id).await?;
     asked.check(&handover.terms, &guest.identity)?;
     let way = Way::Stream { head: Vec::new(), message: Box::new(asked.message()) };
     handover.agree(Agreed { way, format: Format::Events, guest })?;

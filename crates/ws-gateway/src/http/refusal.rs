@@ -241,10 +241,10 @@ impl Refusal {
                 (header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")),
                 (header::UPGRADE, HeaderValue::from_static("websocket")),
             ]),
-            // RFC 9110 §15.5.2, RFC 6750 §3
+            // RFC 9110 §15.5.2, RFC 6750 §3: nothing is wrong with a token that is not there.
             StatusCode::UNAUTHORIZED => {
-                let challenge = match self.reason {
-                    HandshakeRefusal::Unauthorized => "Bearer error=\"invalid_token\"",
+                let challenge = match &*self.code {
+                    "auth_failed" => "Bearer error=\"invalid_token\"",
                     _ => "Bearer",
                 };
                 headers.push((header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge)));

@@ -64,10 +64,13 @@ pub(super) async fn ask(
 ) -> Result<Answer, Refusal> {
     let (answer, heard) = oneshot::channel();
     let bytes = handover.terms.current.config.http.answer_bytes;
-    let question = Question { guest, message, had, patience, bytes, answer };
+    let rates = std::mem::take(&mut handover.outcome().rates);
+    let question = Question { guest, message, had, patience, rates, bytes, answer };
     let full = || Refusal::of(ErrorCode::Unavailable, "the gateway has too many requests, or is leaving");
     handover.terms.questions.try_send(question).map_err(|_| full())?;
-    heard.await.map_err(|_| full())
+    let mut answer = heard.await.map_err(|_| full())?;
+    handover.outcome().rates = std::mem::take(&mut answer.rates);
+    Ok(answer)
 }
 
 pub(super) fn json(body: String) -> Response {
@@ -106,7 +109,7 @@ async fn poll_for(handover: &Handover, request: Request) -> Result<Response, Ref
         Query::try_from_uri(request.uri()).map_err(|_| Refusal::bad_request("wait is a whole number of seconds"))?;
     let wait = Duration::from_secs(wait.unwrap_or(WAIT_S).min(MAX_WAIT_S));
     let guest = handover.admit(request.headers(), request.uri()).await?;
-    let asked = Asked::read(request, None).await?;
+    let asked = Asked::read(handover, request, None).await?;
     asked.check(&handover.terms, &guest.identity)?;
     let patience = if wait.is_zero() { Patience::Now } else { Patience::UntilNews(wait) };
     let answer = ask(handover, guest, asked.question(), asked.had(), patience).await?;

@@ -50,10 +50,10 @@ pub(crate) struct Outbox {
 /// What the client has used of what it may do.
 #[derive(Debug, Default)]
 pub(crate) struct Rates {
-    pub(crate) messages: Used,
-    pub(crate) channels: Used,
-    pub(crate) publishes: Used,
-    pub(crate) auths: Used,
+    pub(super) messages: Used,
+    pub(super) channels: Used,
+    pub(super) publishes: Used,
+    pub(super) auths: Used,
 }
 
 /// See the module. Kept small: an idle, subscribed connection is this and one subscription.

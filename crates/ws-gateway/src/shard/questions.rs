@@ -30,7 +30,7 @@ fn has_begun(connection: &Connection) -> bool {
 
 impl Shard {
     pub(super) fn take_question(&mut self, question: Question) {
-        let Question { guest, message, had, patience, bytes, answer } = question;
+        let Question { guest, message, had, patience, rates, bytes, answer } = question;
         let slot = self.connections.vacant_key();
         let wait_s = match patience {
             Patience::UntilNews(wait) => u32::try_from(wait.as_secs()).unwrap_or(u32::MAX),
@@ -43,6 +43,7 @@ impl Shard {
         self.metrics.questions.add(1);
         self.metrics.questions_waiting.add(1);
         self.insert(Stream::Pipe(Box::new(pipe)), Format::Json, Box::new(guest));
+        self.connections[slot].rates = rates;
         if let Some(stale) = self.freshness.stale() {
             self.answer(slot, &stale);
         }
@@ -137,8 +138,10 @@ impl Shard {
         let is_late = !has_begun(connection);
         let begun = (0..connection.subscriptions.len()).filter(|at| !is_waiting(&connection.subscriptions[*at]));
         let reached = begun.map(|at| self.reached_by(slot, at)).collect();
-        if let Some(Stream::Pipe(pipe)) = self.connections.get_mut(slot).map(|connection| &mut connection.stream) {
-            pipe.finish(Answer { frames: Vec::new(), reached, is_late });
+        let connection = &mut self.connections[slot];
+        let rates = std::mem::take(&mut connection.rates);
+        if let Stream::Pipe(pipe) = &mut connection.stream {
+            pipe.finish(Answer { frames: Vec::new(), reached, is_late, rates });
         }
         self.remove(slot, CloseReason::Normal);
     }

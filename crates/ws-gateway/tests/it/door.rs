@@ -13,7 +13,7 @@ mod forwarded;
 mod memory;
 mod origin;
 mod proxy;
-mod tls;
+pub(crate) mod tls;
 mod token;
 
 /// The headers of a good handshake.

@@ -3,13 +3,19 @@
 use ws_gateway::config::Config;
 
 mod events;
+mod files;
 mod history;
 mod last_event_id;
 mod latest;
+mod limits;
+mod origins;
 mod poll;
 mod poll_loop;
+mod publish;
+mod requests;
 mod slow;
 mod support;
+mod tls;
 
 /// Positions are proven often, so that there is one soon.
 fn often(config: &mut Config) {

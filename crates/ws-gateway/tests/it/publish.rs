@@ -13,7 +13,7 @@ use ws_gateway::{
 use crate::support::{Client, Gateway, Odin, token, with_rules, with_users};
 
 /// Rooms for everybody who has signed in, a board for operators, drafts of one's own.
-fn rooms(config: &mut Config) {
+pub(crate) fn rooms(config: &mut Config) {
     with_users(config);
     let rule = |channel, subject, access, publish| RuleSource {
         publish: Some(publish),

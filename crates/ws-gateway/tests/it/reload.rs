@@ -16,7 +16,7 @@ use crate::support::{Client, Gateway, Odin, with_rules, with_users};
 
 /// What the gateway reads when it reads its configuration.
 #[derive(Debug, Clone)]
-struct Files(Arc<Mutex<Result<Config, String>>>);
+pub(crate) struct Files(Arc<Mutex<Result<Config, String>>>);
 
 impl Files {
     fn of(config: &Config) -> (Self, Reload) {
@@ -26,7 +26,7 @@ impl Files {
         (files, Reload::new(read))
     }
 
-    fn write(&self, config: Config) {
+    pub(crate) fn write(&self, config: Config) {
         *self.0.lock().expect("no panic") = Ok(config);
     }
 
@@ -40,7 +40,7 @@ fn problem(message: String) -> ConfigError {
 }
 
 /// A second gateway of an odin, whose configuration can be changed.
-async fn reloadable(odin: &Odin) -> (Gateway, Files, Reloader) {
+pub(crate) async fn reloadable(odin: &Odin) -> (Gateway, Files, Reloader) {
     let (files, reload) = Files::of(&odin.config);
     let reloader = reload.reloader();
     let gateway = Gateway::start_reloadable(odin.config.clone(), reload);

@@ -3,7 +3,7 @@
 
 use std::{cell::Cell, io::ErrorKind, net::IpAddr, pin::pin, rc::Rc, sync::Arc};
 
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use hyper::{Request, body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
@@ -54,30 +54,44 @@ pub(super) async fn shake_hands(stream: TcpStream, visitor: Visitor, handshakes:
         Box::pin(visitor.let_in(wire, &requests, &handshakes)).await
     });
     let outcome = tokio::select! {
+        // Whoever has asked is not out of time.
+        biased;
         outcome = &mut meeting => outcome,
-        () = tokio::time::sleep(config.limits.handshake_timeout) => Err(HandshakeRefusal::Timeout),
         () = requests.became_http() => {
             let _counted = pending.becomes_http();
             let outcome = tokio::select! {
                 outcome = meeting => outcome,
                 () = requests.are_stuck(config) => Err(HandshakeRefusal::Timeout),
             };
-            if let Ok(arrival) = outcome {
-                handshakes.metrics.handshakes_ok.add(1);
-                handshakes.arrivals.push(arrival);
-            }
-            return;
+            return handshakes.http_ended(outcome);
         }
+        () = tokio::time::sleep(config.limits.handshake_timeout) => Err(HandshakeRefusal::Timeout),
     };
     match outcome {
         Ok(arrival) => {
             pending.succeeded();
             handshakes.arrivals.push(arrival);
         }
+        Err(_) if requests.are_http() => handshakes.http_ended(outcome),
         Err(refusal) => {
             // To let go of one costs as much as to take one, and those who came together run out of time together.
             handshakes.turnstile.pass().await;
             pending.refused(refusal);
+        }
+    }
+}
+
+impl Handshakes {
+    /// A connection of requests is over, or becomes one of the shard. What was refused by a handler is counted already.
+    fn http_ended(&self, outcome: Result<Arrival, HandshakeRefusal>) {
+        match outcome {
+            Ok(arrival) => {
+                self.metrics.handshakes_ok.add(1);
+                self.arrivals.push(arrival);
+            }
+            Err(reason @ (HandshakeRefusal::BadRequest | HandshakeRefusal::HeaderTooLarge)) => self.refused(reason),
+            // It left, as all of them do some time.
+            Err(_) => {}
         }
     }
 }
@@ -204,16 +218,17 @@ struct TakenOver;
 impl Door<'_> {
     async fn answer(&self, mut request: Request<Incoming>) -> Result<Response, TakenOver> {
         self.asked.set();
-        request.extensions_mut().insert(self.handover.clone());
-        let mut router = self.handshakes.router.clone();
-        let Ok(mut response) = if request.uri().path() == self.config.path {
-            router.call(request).await
-        } else {
-            match self.requests.begin(self.config) {
-                Ok(()) => router.call(request).await,
-                Err(refusal) => return Ok(refusal.into_response()),
-            }
+        let is_handshake = request.uri().path() == self.config.path;
+        let begun = if is_handshake { Ok(()) } else { self.requests.begin(request.headers(), self.config) };
+        let handover = match self.requests.are_http() {
+            true => self.handover.of_request(self.handshakes.current.borrow().clone()),
+            false => self.handover.clone(),
         };
+        if let Err(refusal) = begun {
+            return Ok(handover.refuse(refusal));
+        }
+        request.extensions_mut().insert(handover);
+        let Ok(mut response) = self.handshakes.router.clone().call(request).await;
         self.requests.end(&mut response, self.handshakes.is_leaving());
         if self.handover.takes_over(&response) { Err(TakenOver) } else { Ok(response) }
     }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use axum::{
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::Response,
 };
 use odin_protocol::{error::ErrorCode, message::ErrorMessage};
@@ -50,8 +50,9 @@ impl Requests {
     /// A request that is no handshake has come.
     ///
     /// # Errors
-    /// Too many have.
-    pub(super) fn begin(&self, config: &Config) -> Result<(), Refusal> {
+    /// Too many have, or its body does not say how long it is: with another length beside the coding, which hyper has
+    /// removed by now, a proxy may take the end of the body for a request.
+    pub(super) fn begin(&self, headers: &HeaderMap, config: &Config) -> Result<(), Refusal> {
         if !self.0.is_http.replace(true) {
             self.0.became_http.notify_one();
         }
@@ -63,6 +64,9 @@ impl Requests {
             (error.limit, error.retry_after_ms) = (Some(quota.most.into()), Some(retry_ms));
             Refusal::of_error(&error)
         })?;
+        if headers.contains_key(header::TRANSFER_ENCODING) {
+            return Err(Refusal::bad_request("a body has a Content-Length and no Transfer-Encoding"));
+        }
         self.0.in_progress.set(self.0.in_progress.get() + 1);
         Ok(())
     }

@@ -20,13 +20,13 @@ use super::{GOOD, refuses, shake_on};
 use crate::support::{Chains, Client, Gateway, Odin, Received, config, exchange_bytes, frame, in_time, request, until};
 
 /// A certificate that clients here trust, in files.
-struct Certificate {
+pub(crate) struct Certificate {
     der: CertificateDer<'static>,
     folder: tempfile::TempDir,
 }
 
 impl Certificate {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut certificate =
             Self { der: CertificateDer::from(Vec::new()), folder: tempfile::tempdir().expect("a folder") };
         certificate.renew();
@@ -49,7 +49,7 @@ impl Certificate {
         self.folder.path().join("key.pem")
     }
 
-    fn is_for(&self, config: &mut Config) {
+    pub(crate) fn is_for(&self, config: &mut Config) {
         config.tls.cert_file = Some(self.cert_file());
         config.tls.key_file = Some(self.key_file());
     }
@@ -71,7 +71,7 @@ impl Certificate {
         in_time("a TLS handshake", TlsConnector::from(Arc::new(config)).connect(name, stream)).await
     }
 
-    async fn connect(&self, address: SocketAddr) -> TlsStream<TcpStream> {
+    pub(crate) async fn connect(&self, address: SocketAddr) -> TlsStream<TcpStream> {
         let stream = TcpStream::connect(address).await.expect("a connection");
         self.secure(stream, &[&TLS13]).await.expect("trusted")
     }

@@ -1,6 +1,6 @@
 //! Event streams that come back: on any gateway they go on where their last `id` says.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use odin_protocol::{Cursor, Mode, ServerMessage, error::ResumeFailure};
 use serde_json::json;
@@ -10,7 +10,7 @@ use super::{
     often,
     support::{Events, cursor_of},
 };
-use crate::support::{Chains, Odin};
+use crate::support::{Chains, Odin, Wired};
 
 const ALL_OF_BTC: &str = "price:BTC&mode=all";
 
@@ -242,5 +242,45 @@ async fn a_cursor_that_is_of_no_use_begins_with_a_snapshot_and_a_reason() {
             let update = events.update().await;
             assert_eq!((update.seq, update.snapshot), (seq, true));
         }
+    }
+}
+
+/// The connection to NATS is lost under a stream, and what came meanwhile follows: its positions lead over no hole.
+#[tokio::test]
+async fn a_stream_that_was_stale_has_no_seam_either() {
+    let wired = Wired::start_with(|config| {
+        often(config);
+        config.feeds.stale_after = Duration::from_millis(100);
+    })
+    .await;
+    let mut events = Events::open(&wired.gateway, ALL_OF_BTC).await;
+    events.begun(1, Mode::All).await;
+    let mut published = vec![wired.publisher.price("BTC", 0).await];
+    let mut chains = Chains::default();
+    let first = events.update().await;
+    chains.take(&first);
+    wired.proxy.cut();
+    assert!(matches!(events.message().await, ServerMessage::Stale { channel: None, .. }));
+    let before = events.last_id.clone();
+    assert_eq!(before, cursor_of(&first), "no position while nobody knows");
+    published.extend(wired.publisher.prices("BTC", 1, 20, 0).await);
+    wired.proxy.mend();
+    let mut seen = vec![first.seq];
+    loop {
+        match events.message().await {
+            ServerMessage::Update(update) => {
+                chains.take(&update);
+                seen.push(update.seq);
+            }
+            ServerMessage::Live { channel: None } => break,
+            message => panic!("{message:?}"),
+        }
+    }
+    assert_eq!(seen, published, "all of it comes before it is live");
+    // Another one goes on where this one stood before.
+    let mut again = Events::resume(&wired.gateway, ALL_OF_BTC, &before).await;
+    again.resumed(1).await;
+    for seq in &published[1..] {
+        assert_eq!(again.update().await.seq, *seq);
     }
 }

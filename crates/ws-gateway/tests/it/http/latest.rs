@@ -144,7 +144,7 @@ pub(super) fn rules(config: &mut Config) {
     with_rules(config, vec![room, late]);
 }
 
-/// Checklist 20: what one user may see is kept for nobody else, whatever lies between.
+/// Attack: somebody else's value out of a cache that both share.
 #[tokio::test]
 async fn says_who_may_keep_a_value() {
     let odin = Odin::start_with(rules).await;

@@ -9,6 +9,7 @@ use odin_protocol::{
 };
 use serde_json::json;
 use tokio::sync::oneshot;
+use ws_gateway::config::Secret;
 
 use super::support::{Polled, Poller, Web, ask, bearer, get, get_with, is_refused, post};
 use crate::support::{Gateway, Odin, Wired, in_time, token, until, with_users};
@@ -281,6 +282,26 @@ async fn a_drain_answers_those_who_wait() {
     idle.ended().await;
     let seq = odin.publisher.price("BTC", 1).await;
     assert_eq!(poller.poll(&other, 50).await.seqs(), [seq], "it goes on with the next gateway");
+}
+
+/// Checklist 19: a user is revoked who waits for news.
+#[tokio::test]
+async fn whoever_is_revoked_while_waiting_gets_no_news() {
+    let odin = Odin::start_with(|config| {
+        with_users(config);
+        config.admin.token = Some(Secret::new("0123456789abcdef"));
+    })
+    .await;
+    let ada = bearer(&token("ada", json!({})));
+    let begun = Polled::of(&get_with(&odin.gateway, "/v1/poll?channels=trades&wait=0", &ada).await);
+    let mut web = Web::connect(&odin.gateway).await;
+    let target = format!("/v1/poll?channels=trades&wait=55&cursor={}", begun.cursor);
+    web.send(format!("GET {target} HTTP/1.1\r\nHost: odin\r\n{ada}\r\n").as_bytes()).await;
+    odin.gateway.metric_becomes(WAITING, 1).await;
+    let answer = odin.gateway.order("POST", "/v1/revocations", "0123456789abcdef", r#"{"sub":"ada"}"#).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    is_refused(&web.answer(false).await, 401, "auth_failed");
+    is_refused(&get_with(&odin.gateway, "/v1/poll?channels=trades&wait=0", &ada).await, 401, "auth_failed");
 }
 
 /// Checklist 42: cursors of nothing, of another stream, of the future, and with chains that are none.

@@ -10,7 +10,7 @@ use super::{
     often,
     support::{Polled, Poller},
 };
-use crate::support::{Feeder, Gateway, Odin, token, with_users};
+use crate::support::{Feeder, Gateway, Odin, Wired, token, with_users};
 
 /// What a client that polls has had, and the proof that it was all of it.
 #[derive(Debug, Default)]
@@ -47,16 +47,28 @@ async fn rain(publisher: Feeder, subjects: Vec<String>, count: usize) -> Vec<u64
 }
 
 /// Polls while it rains, in turn on these gateways, until everything has come.
-async fn gets_everything_once(odin: &Odin, gateways: &[&Gateway], mut poller: Poller, subjects: &[&str]) {
+async fn gets_everything_once(odin: &Odin, gateways: &[&Gateway], poller: Poller, subjects: &[&str]) {
+    everything_once(&odin.publisher, gateways, poller, subjects, || ()).await;
+}
+
+/// The same with something that happens in between.
+async fn everything_once(
+    publisher: &Feeder,
+    gateways: &[&Gateway],
+    mut poller: Poller,
+    subjects: &[&str],
+    between: impl Fn(),
+) {
     const MANY: usize = 500;
     let mut had = Had::default();
     had.take(&poller.poll(gateways[0], 0).await);
     let before = had.all.len();
     let subjects = subjects.iter().map(|subject| (*subject).to_owned()).collect();
-    let raining = tokio::spawn(rain(odin.publisher.clone(), subjects, MANY));
+    let raining = tokio::spawn(rain(publisher.clone(), subjects, MANY));
     let mut turn = 0;
     while had.all.len() < before + MANY {
         turn += 1;
+        between();
         let polled = poller.poll(gateways[turn % gateways.len()], 10).await;
         let is_other = |message: &&ServerMessage| !matches!(message, ServerMessage::Update(_));
         let others: Vec<_> = polled.messages.iter().filter(is_other).collect();
@@ -133,6 +145,16 @@ async fn a_pattern_comes_whole_although_positions_are_proven_late() {
     let odin = Odin::start().await;
     let other = odin.another_gateway().await;
     gets_everything_once(&odin, &[&odin.gateway, &other], Poller::new("price:*&mode=all"), &TOKENS).await;
+}
+
+/// What is repaired comes behind what is newer, of other chains: a cursor must not have gone past it.
+#[tokio::test]
+async fn a_pattern_comes_whole_although_the_bus_loses_some() {
+    let wired = Wired::start_with(often).await;
+    let poller = Poller::new("price:*&mode=all");
+    everything_once(&wired.publisher, &[&wired.gateway], poller, &TOKENS, || wired.proxy.lose(1)).await;
+    assert!(wired.proxy.lost() > 1, "{} were lost", wired.proxy.lost());
+    assert_eq!(wired.gateway.metric("odin_gateway_gaps_announced_total").await, 0);
 }
 
 #[tokio::test]

@@ -73,6 +73,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Web<S> {
         Self { stream, buffer: Vec::new() }
     }
 
+    /// The connection, with nothing read of it that was not asked for.
+    pub(super) fn into_inner(self) -> S {
+        assert!(self.buffer.is_empty(), "{:?}", String::from_utf8_lossy(&self.buffer));
+        self.stream
+    }
+
     pub(super) async fn send(&mut self, bytes: &[u8]) {
         in_time("the gateway to read", self.stream.write_all(bytes)).await.expect("sent");
         self.stream.flush().await.expect("sent");
