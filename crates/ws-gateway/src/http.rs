@@ -24,7 +24,6 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 use crate::{
     addresses::Seat,
     auth::{AuthError, Visit},
-    cluster::UserSeat,
     config::{Config, Secret},
     current::Current,
     format::{Format, retry_ms},
@@ -174,6 +173,16 @@ impl Handover {
 
     /// Who asks, and a place for it. From what costs nothing to what asks others.
     async fn admit(&self, headers: &HeaderMap, uri: &Uri) -> Result<Guest, Refusal> {
+        let mut guest = self.admit_once(headers, uri).await?;
+        if let Identity::User(user) = &guest.identity {
+            guest.user_seat = Some(self.terms.shared.cluster.enter(user).await?);
+        }
+        Ok(guest)
+    }
+
+    /// The same for a request that is answered and over: it is no connection of its user, or it would take the place of
+    /// one.
+    async fn admit_once(&self, headers: &HeaderMap, uri: &Uri) -> Result<Guest, Refusal> {
         let terms = &self.terms;
         let config = &terms.current.config;
         let ip = client::address(headers, &terms.peer, &config.http)?;
@@ -186,23 +195,18 @@ impl Handover {
             return Err(Refusal::insecure());
         }
         let origin = origin::check(headers, &config.http)?;
-        let (identity, user_seat) = match token::find(headers, uri, config.auth.query_token)? {
+        let identity = match token::find(headers, uri, config.auth.query_token)? {
             Some(token) => terms.sign_in(&token, ip, origin.as_deref()).await?,
             // Whether somebody must sign in is the session's business.
-            None => (Identity::Anonymous, None),
+            None => Identity::Anonymous,
         };
-        Ok(Guest { identity, ip, origin, seat, user_seat })
+        Ok(Guest { identity, ip, origin, seat, user_seat: None })
     }
 }
 
 impl Terms {
-    /// Who the token belongs to, and a place for one more connection of that user.
-    async fn sign_in(
-        &self,
-        token: &Secret,
-        ip: IpAddr,
-        origin: Option<&str>,
-    ) -> Result<(Identity, Option<UserSeat>), Refusal> {
+    /// Who the token belongs to.
+    async fn sign_in(&self, token: &Secret, ip: IpAddr, origin: Option<&str>) -> Result<Identity, Refusal> {
         let auth = &self.current.auth;
         let checked = if auth.is_offered() {
             let visit = Visit { ip, origin: origin.map(str::to_owned) };
@@ -212,9 +216,7 @@ impl Terms {
         };
         let result = checked.as_ref().map_or_else(|(result, _)| *result, |_| AuthResult::Ok);
         self.metrics.auths.of(result).add(1);
-        let user = checked.map_err(|(_, refusal)| refusal)?;
-        let seat = self.shared.cluster.enter(&user).await?;
-        Ok((Identity::User(user), Some(seat)))
+        Ok(Identity::User(checked.map_err(|(_, refusal)| refusal)?))
     }
 }
 

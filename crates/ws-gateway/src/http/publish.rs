@@ -28,7 +28,7 @@ pub(super) async fn publish(
 }
 
 async fn publish_to(handover: &Handover, channel: String, request: Request) -> Result<Response, Refusal> {
-    let guest = handover.admit(request.headers(), request.uri()).await?;
+    let guest = handover.admit_once(request.headers(), request.uri()).await?;
     let data: Box<RawValue> = serde_json::from_slice(&body(handover, request).await?)
         .map_err(|_| Refusal::of(ErrorCode::InvalidPayload, "the body is not one JSON value"))?;
     let message = ClientMessage::Publish { id: None, channel, data };

@@ -108,7 +108,7 @@ async fn poll_for(handover: &Handover, request: Request) -> Result<Response, Ref
     let Query(Wait { wait }) =
         Query::try_from_uri(request.uri()).map_err(|_| Refusal::bad_request("wait is a whole number of seconds"))?;
     let wait = Duration::from_secs(wait.unwrap_or(WAIT_S).min(MAX_WAIT_S));
-    let guest = handover.admit(request.headers(), request.uri()).await?;
+    let guest = handover.admit_once(request.headers(), request.uri()).await?;
     let asked = Asked::read(handover, request, None).await?;
     asked.check(&handover.terms, &guest.identity)?;
     let patience = if wait.is_zero() { Patience::Now } else { Patience::UntilNews(wait) };
@@ -120,7 +120,7 @@ async fn poll_for(handover: &Handover, request: Request) -> Result<Response, Ref
 
 async fn latest_of(handover: &Handover, channel: &str, uri: &Uri, headers: &HeaderMap) -> Result<Response, Refusal> {
     let config = &handover.terms.current.config;
-    let guest = handover.admit(headers, uri).await?;
+    let guest = handover.admit_once(headers, uri).await?;
     // Whoever asks twice may be somebody else; whether the mode can be chosen is of no matter for one value.
     let asked = Asked::one(channel, None, None);
     asked.check(&handover.terms, &guest.identity)?;
@@ -191,7 +191,7 @@ async fn history_of(handover: &Handover, channel: &str, uri: &Uri, headers: &Hea
         }
         since => (From::Cursor, since),
     };
-    let guest = handover.admit(headers, uri).await?;
+    let guest = handover.admit_once(headers, uri).await?;
     let patience = Patience::Past { from, updates: limit };
     let asked = Asked::one(channel, Some(Mode::All), since);
     asked.check(&handover.terms, &guest.identity)?;

@@ -45,6 +45,9 @@ async fn a_stream_counts_as_a_connection_of_its_user() {
     is_refused(&refused, 429, "too_many_connections");
     assert_eq!(refused.json()["error"]["limit"], 1);
     let _bob = Events::open_with(&gateway, "price:BTC", &bearer(&token("bob", json!({})))).await;
+    // What is answered and over is none: it would take the place of one.
+    let value = get_with(&gateway, "/v1/channels/price:BTC/latest", &ada).await;
+    is_refused(&value, 503, "unavailable");
     gateway.metric_becomes("odin_gateway_user_connections", 2).await;
     gateway.metric_becomes("odin_gateway_handshakes_refused_total{reason=\"user_limit\"}", 1).await;
     drop(first);
