@@ -1,1 +1,14 @@
-fn main(){}
+//! The binding as other languages see it: generated, loaded, and driven against real gateways.
+//!
+//! | file | one thing |
+//! |---|---|
+//! | `generated.rs` | the sources that `generate.sh` writes |
+//! | `python.rs` | a Python program (`watch.py`) that uses the binding, gateways that are killed |
+//! | `support.rs` | nats-server, gateways and the program |
+
+#[path = "it/generated.rs"]
+mod generated;
+#[path = "it/python.rs"]
+mod python;
+#[path = "it/support.rs"]
+mod support;
