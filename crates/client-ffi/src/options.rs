@@ -76,7 +76,7 @@ pub trait OdinTokenSource: Send + Sync {
     /// no longer waited for.
     ///
     /// # Errors
-    /// [`OdinTokenError`]: the client says [`OdinEvent::SignInFailed`](crate::OdinEvent) and tries again later.
+    /// [`OdinTokenError`]: the client says Reconnecting, or SignInFailed while it is connected, and asks again later.
     async fn token(&self) -> Result<String, OdinTokenError>;
 }
 

@@ -47,7 +47,7 @@ class Listener(odin.OdinListener):
             self.is_busy = False
 
     def tell(self, event):
-        kind = type(event).__name__.lower()
+        kind = type(event).__name__.rpartition(".")[2].lower()
         fields = {name: value for name, value in vars(event).items() if not name.startswith("_")}
         if event.is_UPDATE():
             if self.is_to_throw:
