@@ -41,8 +41,7 @@ pub(crate) fn start(
     let handle = runtime.handle().clone();
     let (client, events) = {
         let _guard = runtime.enter();
-        Client::connect(options)
-            .map_err(|error| OdinConnectError::InvalidOptions { reason: error.to_string() })?
+        Client::connect(options).map_err(|error| OdinConnectError::InvalidOptions { reason: error.to_string() })?
     };
     let ended = CancellationToken::new();
     let teller = Teller { events, listener, positions, _ended: ended.clone().drop_guard() };

@@ -239,10 +239,9 @@ impl OdinEvent {
                 reason: gap.announced.map(|reason| reason.as_str().to_owned()),
             },
             Event::Repeated { channel, seq, .. } => OdinEvent::Repeated { channel: channel.clone(), seq: *seq },
-            Event::Draining { within, message } => OdinEvent::Draining {
-                within_ms: within.map(millis),
-                message: message.as_deref().map(clean),
-            },
+            Event::Draining { within, message } => {
+                OdinEvent::Draining { within_ms: within.map(millis), message: message.as_deref().map(clean) }
+            }
             Event::Notice { message } => OdinEvent::System { message: clean(message) },
             Event::Error(refusal) => OdinEvent::Error {
                 code: refusal.code.as_str().to_owned(),

@@ -27,6 +27,12 @@ subject = "odin.chat.{room}"
 access = "signed_in"
 mode = "all"
 publish = "signed_in"
+
+[[rules]]
+channel = "price:{token}"
+subject = "odin.tokens.{token}.price"
+access = "everyone"
+mode = "latest"
 "#;
 
 /// `target/<profile>`, where this test lies below.
@@ -38,8 +44,7 @@ fn profile_folder() -> PathBuf {
 /// The gateway named by `ODIN_GATEWAY`, else that of this build.
 fn gateway_binary() -> PathBuf {
     let named = std::env::var_os("ODIN_GATEWAY").filter(|name| !name.is_empty()).map(PathBuf::from);
-    let binary = named
-        .unwrap_or_else(|| profile_folder().join(format!("ws-gateway{}", std::env::consts::EXE_SUFFIX)));
+    let binary = named.unwrap_or_else(|| profile_folder().join(format!("ws-gateway{}", std::env::consts::EXE_SUFFIX)));
     assert!(
         binary.is_file(),
         "{} is missing: build it with `cargo build -p ws-gateway` in the same profile, or name it by ODIN_GATEWAY",
@@ -74,7 +79,7 @@ impl Stage {
         let mut provision = Command::new(binary);
         // a gateway refuses variables it does not know
         provision.args(["provision", "--nats-url", &nats.url()]).env_remove("ODIN_GATEWAY");
-        let output = timeout(LIMIT, provision.output()).await.expect("provisioning ends").expect("the program starts");
+        let output = soon("provisioning", provision.output()).await.expect("the program starts");
         assert!(output.status.success(), "no stream: {}", String::from_utf8_lossy(&output.stderr));
         Stage { nats, folder }
     }
@@ -93,8 +98,18 @@ impl Stage {
 
 /// Publishes to the room and gives the sequence.
 pub(crate) async fn publish(publisher: &Publisher, payload: &str) -> u64 {
-    let ack = publisher.publish("odin.chat.lobby", payload.to_owned()).await.expect("accepted");
+    publish_to(publisher, "odin.chat.lobby", payload).await
+}
+
+/// Publishes and gives the sequence.
+pub(crate) async fn publish_to(publisher: &Publisher, subject: &str, payload: &str) -> u64 {
+    let ack = publisher.publish(subject, payload.to_owned()).await.expect("accepted");
     ack.await.expect("stored").sequence
+}
+
+/// Waits for something that has to happen.
+pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    timeout(LIMIT, future).await.unwrap_or_else(|_| panic!("{what} did not happen within {LIMIT:?}"))
 }
 
 /// `watch.py` with a client of these gateways.
@@ -134,9 +149,8 @@ impl Program {
 
     /// The next line.
     pub(crate) async fn line(&mut self, what: &str) -> Value {
-        let line = timeout(LIMIT, self.lines.next_line()).await;
-        let line = line.unwrap_or_else(|_| panic!("{what} did not happen within {LIMIT:?}"));
-        let line = line.expect("readable").unwrap_or_else(|| panic!("the program ended before {what}"));
+        let line = soon(what, self.lines.next_line()).await.expect("readable");
+        let line = line.unwrap_or_else(|| panic!("the program ended before {what}"));
         serde_json::from_str(&line).unwrap_or_else(|_| panic!("not a line of JSON: {line}"))
     }
 
@@ -156,7 +170,7 @@ impl Program {
     /// No more orders: the program ends by itself, and well.
     pub(crate) async fn end(mut self) {
         drop(self.orders.take());
-        let status = timeout(LIMIT, self.child.wait()).await.expect("the program ends").expect("waited for");
+        let status = soon("the end of the program", self.child.wait()).await.expect("waited for");
         assert!(status.success(), "{status}");
     }
 }
