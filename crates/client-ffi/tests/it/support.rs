@@ -31,7 +31,7 @@ publish = "signed_in"
 [[rules]]
 channel = "price:{token}"
 subject = "odin.tokens.{token}.price"
-access = "everyone"
+access = "public"
 mode = "latest"
 "#;
 
