@@ -5,6 +5,9 @@ use thiserror::Error;
 
 use crate::{error::millis, options::OdinMode};
 
+/// Longest text of an exception that is passed on, in characters.
+const MAX_REASON_CHARS: usize = 256;
+
 /// Hears what happens.
 #[uniffi::export(with_foreign)]
 pub trait OdinListener: Send + Sync {
@@ -28,9 +31,12 @@ pub enum OdinListenerError {
     },
 }
 
+/// The first line of what it threw: some languages add their whole stack.
 impl From<uniffi::UnexpectedUniFFICallbackError> for OdinListenerError {
     fn from(error: uniffi::UnexpectedUniFFICallbackError) -> OdinListenerError {
-        OdinListenerError::Failed { reason: printable(&error.reason).into() }
+        let line = error.reason.lines().next().unwrap_or_default();
+        let line: String = line.chars().take(MAX_REASON_CHARS).collect();
+        OdinListenerError::Failed { reason: clean(&line) }
     }
 }
 
@@ -266,5 +272,32 @@ impl From<&protocol::Update> for OdinUpdate {
             is_snapshot: update.snapshot,
             json: update.data.get().to_owned(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Checklist 60: the text of an exception is somebody else's, and may be as long as they like.
+    #[test]
+    fn of_an_exception_the_first_line_is_passed_on_and_not_all_of_it() {
+        let reason = |text: &str| OdinListenerError::from(uniffi::UnexpectedUniFFICallbackError::new(text)).to_string();
+        assert_eq!(reason("Thrown: a\u{1b}b\n  at main\n  at start"), "Thrown: a?b");
+        assert_eq!(reason(&"x".repeat(10_000)).len(), MAX_REASON_CHARS);
+        assert_eq!(reason(""), "");
+    }
+
+    /// Checklist 60: what the gateway says to people is cleaned before an app shows or logs it.
+    #[test]
+    fn what_the_gateway_says_cannot_steer_a_terminal() {
+        let event = OdinEvent::of(&Event::Notice { message: "a\u{1b}[2Jb".to_owned() });
+        assert_eq!(event, Some(OdinEvent::System { message: "a?[2Jb".to_owned() }));
+    }
+
+    #[test]
+    fn a_measurement_and_a_position_are_no_news() {
+        assert_eq!(OdinEvent::of(&Event::RoundTrip(std::time::Duration::ZERO)), None);
+        assert_eq!(OdinEvent::of(&Event::Checkpoint { cursor: "1.a".to_owned() }), None);
     }
 }
