@@ -4,11 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use odin_client::{Client, MAX_PUBLISHES, Options, Subscription};
-use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use crate::{
-    engine,
+    engine::{self, Engine},
     error::{OdinPublishError, OdinRequestError},
     event::OdinListener,
     options::{OdinConnectError, OdinMode, OdinOptions},
@@ -33,7 +32,7 @@ pub struct OdinPublished {
 #[derive(uniffi::Object)]
 pub struct OdinClient {
     client: Client,
-    runtime: Handle,
+    engine: Engine,
     positions: Arc<Positions>,
     /// Publications under way.
     publishes: Semaphore,
@@ -49,8 +48,8 @@ impl OdinClient {
     pub fn connect(options: OdinOptions, listener: Arc<dyn OdinListener>) -> Result<Arc<OdinClient>, OdinConnectError> {
         let options = Options::try_from(options)?;
         let positions = Arc::new(Positions::default());
-        let (client, runtime) = engine::start(options, listener, Arc::clone(&positions))?;
-        Ok(Arc::new(OdinClient { client, runtime, positions, publishes: Semaphore::new(MAX_PUBLISHES) }))
+        let (client, engine) = engine::start(options, listener, Arc::clone(&positions))?;
+        Ok(Arc::new(OdinClient { client, engine, positions, publishes: Semaphore::new(MAX_PUBLISHES) }))
     }
 
     /// Subscribes to a channel or pattern, from a cursor on if one is given, in a mode where the gateway leaves the
@@ -113,13 +112,15 @@ impl OdinClient {
         self.positions.since(&channel)
     }
 
-    /// Says goodbye to the gateway and ends the client; returns when it has ended, after two seconds at most. What
-    /// waits for the listener is still told, Closed at the end.
+    /// Says goodbye to the gateway and ends the client, for which it takes two seconds at most; returns when the
+    /// listener has been told what waits for it, Closed at the end, and nothing of the app is called any more. A
+    /// listener that does not return is waited for two seconds.
     ///
     /// # Cancel safety
     /// Once begun the client ends, whether or not somebody waits.
     pub async fn close(&self) {
         self.client.close().await;
+        self.engine.end().await;
     }
 }
 
@@ -127,7 +128,7 @@ impl OdinClient {
 impl Drop for OdinClient {
     fn drop(&mut self) {
         let client = self.client.clone();
-        self.runtime.spawn(async move { client.close().await });
+        self.engine.spawn(async move { client.close().await });
     }
 }
 

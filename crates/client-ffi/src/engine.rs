@@ -1,15 +1,17 @@
 //! The two threads of a client: one runs the connection, one tells the listener.
 //!
-//! Between them is the client's own queue of events and nothing else. Both end with the client; nobody waits for
-//! them, as a listener may never return.
+//! Between them is the client's own queue of events and nothing else. Both end with the client. Who closes it waits for
+//! them, but not for ever: a listener may never return.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use odin_client::{Client, Events, Options};
 use tokio::runtime::{Builder, Handle};
+use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
@@ -21,6 +23,36 @@ use crate::{
 /// Threads that look up names, which the system does not do without blocking.
 const LOOKUP_THREADS: usize = 2;
 
+/// How long [`Engine::end`] waits for a listener that was not told everything yet.
+const LISTENER_LIMIT: Duration = Duration::from_secs(2);
+
+/// What is left to ask of the threads.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    runtime: Handle,
+    /// The listener was told everything, and let go of.
+    told: CancellationToken,
+    /// The runtime is gone, and with it the source of tokens.
+    gone: CancellationToken,
+}
+
+impl Engine {
+    /// Runs something beside the client.
+    pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
+        self.runtime.spawn(future);
+    }
+
+    /// Waits until nothing of the app is called any more, or [`LISTENER_LIMIT`] for a listener that does not return.
+    pub(crate) async fn end(&self) {
+        let told = self.told.clone();
+        // the timer is the runtime's: without one there is nothing to wait for, and the task is an error
+        let limited = self.runtime.spawn(async move { timeout(LISTENER_LIMIT, told.cancelled()).await });
+        if let Ok(Ok(())) | Err(_) = limited.await {
+            self.gone.cancelled().await;
+        }
+    }
+}
+
 /// Starts the threads.
 ///
 /// # Errors
@@ -29,7 +61,7 @@ pub(crate) fn start(
     options: Options,
     listener: Arc<dyn OdinListener>,
     positions: Arc<Positions>,
-) -> Result<(Client, Handle), OdinConnectError> {
+) -> Result<(Client, Engine), OdinConnectError> {
     let failed = |error: io::Error| OdinConnectError::System { reason: error.to_string() };
     let runtime = Builder::new_current_thread()
         .enable_io()
@@ -43,20 +75,21 @@ pub(crate) fn start(
         let _guard = runtime.enter();
         Client::connect(options).map_err(|error| OdinConnectError::InvalidOptions { reason: error.to_string() })?
     };
-    let ended = CancellationToken::new();
-    let teller = Teller { events, listener, positions, _ended: ended.clone().drop_guard() };
+    let (told, gone) = (CancellationToken::new(), CancellationToken::new());
+    let engine = Engine { runtime: handle.clone(), told: told.clone(), gone: gone.clone() };
+    let teller = Teller { events, listener, positions, _told: told.clone().drop_guard() };
     let driver = thread::Builder::new().name("odin-client".to_owned());
     driver
         .spawn(move || {
-            runtime.block_on(ended.cancelled());
+            let _gone = gone.drop_guard();
+            runtime.block_on(told.cancelled());
             // a name that is still looked up is not waited for
             runtime.shutdown_background();
         })
         .map_err(failed)?;
-    let runtime = handle.clone();
     // without this thread the teller is dropped, and the one above ends
-    thread::Builder::new().name("odin-listener".to_owned()).spawn(move || teller.run(&runtime)).map_err(failed)?;
-    Ok((client, handle))
+    thread::Builder::new().name("odin-listener".to_owned()).spawn(move || teller.run(&handle)).map_err(failed)?;
+    Ok((client, engine))
 }
 
 /// Takes the events and tells the listener.
@@ -64,8 +97,8 @@ struct Teller {
     events: Events,
     listener: Arc<dyn OdinListener>,
     positions: Arc<Positions>,
-    /// The last field: what it ends may be needed by those before.
-    _ended: DropGuard,
+    /// The last field: who waits for it may rely on the listener being let go of.
+    _told: DropGuard,
 }
 
 impl Teller {

@@ -7,9 +7,11 @@ It is a test's puppet, and shows how an app uses the binding: a listener, a toke
 
 import asyncio
 import base64
+import gc
 import hashlib
 import hmac
 import json
+import os
 import sys
 import threading
 import time
@@ -112,6 +114,7 @@ async def main():
     except odin.OdinRequestError.Invalid:
         say(answer="invalid_channel")
     await client.subscribe("chat:lobby", mode=odin.OdinMode.ALL)
+    is_forgotten = False
     while line := await loop.run_in_executor(None, sys.stdin.readline):
         order = json.loads(line)
         match order["do"]:
@@ -141,9 +144,12 @@ async def main():
             case "forget":
                 # without closing it: letting go of it must end it
                 client = None
-                import gc
-
                 gc.collect()
+                is_forgotten = True
+    sys.stdout.flush()
+    if is_forgotten:
+        # nobody can wait for its threads, and one that calls an interpreter which is being taken down crashes it
+        os._exit(0)
 
 
 asyncio.run(main())
