@@ -11,11 +11,11 @@ use ws_gateway::config::Config;
 use crate::support::{Chains, Client, Dial, Odin, Received, Wired, frame, until};
 
 /// Prices published while somebody sleeps, and the padding of each: some hundred times what the buffers take.
-const MANY: u64 = 2000;
-const PADDING: usize = 1000;
+pub(crate) const MANY: u64 = 2000;
+pub(crate) const PADDING: usize = 1000;
 
 /// Buffers so small that a reader that stops is found out soon.
-fn small_buffers(config: &mut Config) {
+pub(crate) fn small_buffers(config: &mut Config) {
     config.sockets.send_buffer_bytes = Some(16 * 1024);
     config.sockets.notsent_lowat_bytes = Some(16 * 1024);
 }
@@ -32,7 +32,7 @@ async fn sleeper(odin: &Odin) -> Client {
 }
 
 /// Publishes while `awake` reads along everything, until only the sleeper is behind.
-async fn publish_past_the_sleeper(odin: &Odin, awake: &mut Client) -> Vec<u64> {
+pub(crate) async fn publish_past_the_sleeper(odin: &Odin, awake: &mut Client) -> Vec<u64> {
     let reading = async {
         let mut chains = Chains::default();
         let mut seen = Vec::new();

@@ -4,47 +4,22 @@ use std::time::Duration;
 
 use odin_protocol::{Mode, close::CloseCode};
 use tokio::io::AsyncWriteExt;
-use ws_gateway::config::Config;
 
 use super::support::{Events, cursor_of};
-use crate::support::{Chains, Gateway, Odin};
-
-/// Prices published while somebody sleeps, and the padding of each: some hundred times what the buffers take.
-const MANY: u64 = 2_000;
-const PADDING: usize = 1_000;
-
-/// Buffers so small that a reader that stops is found out soon.
-fn small_buffers(config: &mut Config) {
-    config.sockets.send_buffer_bytes = Some(16 * 1024);
-    config.sockets.notsent_lowat_bytes = Some(16 * 1024);
-}
+use crate::{
+    slow_reader::{MANY, PADDING, publish_past_the_sleeper, small_buffers},
+    support::{Chains, Client, Gateway, Odin},
+};
 
 /// A reader whose own buffer is small too.
 async fn sleeper(odin: &Odin, asks: &str) -> Events {
     Events::dial(odin.gateway.address, &Events::request(asks, ""), Some(4096)).await
 }
 
-/// Publishes while `awake` reads along everything, until only the sleeper is behind.
-async fn publish_past_the_sleeper(odin: &Odin, awake: &mut Events) -> Vec<u64> {
-    let reading = async {
-        let mut chains = Chains::default();
-        let mut seen = Vec::new();
-        while seen.len() < MANY as usize {
-            let update = awake.update().await;
-            chains.take(&update);
-            seen.push(update.seq);
-        }
-        seen
-    };
-    let (sequences, seen) = tokio::join!(odin.publisher.prices("BTC", 1, MANY, PADDING), reading);
-    assert_eq!(seen, sequences, "whoever reads is not disturbed by whoever does not");
-    odin.gateway.metric_becomes("odin_gateway_connections_behind", 1).await;
-    sequences
-}
-
-async fn awake(odin: &Odin) -> Events {
-    let mut awake = Events::open(&odin.gateway, "price:BTC&mode=all").await;
-    awake.begun(1, Mode::All).await;
+/// Somebody on a WebSocket who reads, and is not disturbed by a stream that is not read.
+async fn awake(odin: &Odin) -> Client {
+    let mut awake = odin.client().await;
+    awake.subscribe_all(&["price:BTC"]).await;
     awake
 }
 
