@@ -249,7 +249,8 @@ impl Shard {
                 () = arrivals.filled() => {}
                 () = verdicts.filled() => {}
                 () = bell.filled() => {}
-                asked = questions.recv() => question = asked,
+                // Nobody can ask any more once the acceptor and its handshakes are gone: that is nothing to turn for.
+                Some(asked) = questions.recv() => question = Some(asked),
                 () = turnstile.wanted() => {}
                 changed = self.current.changed() => reloaded = changed.is_ok(),
                 _ = clock.tick() => tick = true,

@@ -48,6 +48,24 @@ async fn tells_everybody_and_lets_them_go_spread_over_the_window() {
     until("the admin listener to go too", is_gone).await;
 }
 
+/// Nobody can ask any more then, and the shards must not go round because of it.
+#[tokio::test]
+async fn turns_only_when_there_is_something_to_do() {
+    let mut gateway = Gateway::without_nats(|config| config.drain.window = Duration::from_secs(2));
+    let mut clients = Vec::new();
+    for _ in 0..10 {
+        clients.push(Client::connect(&gateway).await);
+    }
+    gateway.begin_stop();
+    for client in &mut clients {
+        notice(client).await;
+        client.closed_with(CloseCode::ServiceRestart).await;
+    }
+    let turns = gateway.metric("odin_gateway_shard_turns_total").await;
+    // A tick has one, ten in a second, and every event a few.
+    assert!(turns < 2_000, "{turns} turns");
+}
+
 #[tokio::test]
 async fn is_not_ready_but_serves_while_the_load_balancer_looks_away() {
     let mut odin = Odin::start_with(|config| config.drain.pause = Duration::from_secs(3600)).await;
