@@ -140,11 +140,15 @@ impl Process {
         &self.log_path
     }
 
-    /// Everything this process has written so far; bytes that are not UTF-8 are replaced.
+    /// Every line this process has written so far; bytes that are not UTF-8 are replaced. The beginning of a line that
+    /// a running process is about to end is not in it.
     #[must_use]
     pub fn log(&self) -> String {
-        self.read_log(self.log_start)
-            .map_or_else(|_| String::new(), |bytes| String::from_utf8_lossy(&bytes).into_owned())
+        let mut bytes = self.read_log(self.log_start).unwrap_or_default();
+        if self.is_running() {
+            bytes.truncate(bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1));
+        }
+        String::from_utf8_lossy(&bytes).into_owned()
     }
 
     /// Whether the process has not ended. A frozen one is running.
