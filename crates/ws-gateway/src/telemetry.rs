@@ -85,6 +85,11 @@ pub fn flush() {
     }
 }
 
+/// Lines that were dropped since the process began, because nobody took them.
+pub fn lost_lines() -> u64 {
+    SINK.get().map_or(0, Sink::all_lost)
+}
+
 fn filter(log: &Log) -> Result<EnvFilter, TelemetryError> {
     let level = log.level.clone();
     EnvFilter::builder().parse(&level).map_err(|source| TelemetryError::Level { level, source })
