@@ -47,6 +47,7 @@ mod drain;
 mod error;
 mod format;
 mod guest;
+pub mod health;
 mod http;
 pub mod identity;
 mod memory;
