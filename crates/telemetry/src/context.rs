@@ -26,6 +26,10 @@ const MAX_TRACEPARENT_BYTES: usize = 256;
 /// As much as everybody has to pass on.
 const MAX_TRACESTATE_BYTES: usize = 512;
 
+/// Most bytes that both headers take in a message, names and line ends included.
+pub const MAX_HEADER_BYTES: usize =
+    TRACEPARENT.len() + TRACEPARENT_BYTES + TRACESTATE.len() + MAX_TRACESTATE_BYTES + 2 * ": \r\n".len();
+
 /// The headers' values, as they are written.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Headers {
@@ -55,7 +59,7 @@ impl Injector for Headers {
     fn set(&mut self, key: &str, value: String) {
         match key {
             TRACEPARENT => self.traceparent = value,
-            TRACESTATE if !value.is_empty() => self.tracestate = Some(value),
+            TRACESTATE if (1..=MAX_TRACESTATE_BYTES).contains(&value.len()) => self.tracestate = Some(value),
             _ => {}
         }
     }
@@ -94,7 +98,7 @@ pub fn parse(traceparent: &str, tracestate: Option<&str>) -> Option<SpanContext>
     (context.is_valid() && context.is_sampled()).then_some(context)
 }
 
-/// What to write into a message that belongs to this span.
+/// What to write into a message that belongs to this span. A `tracestate` longer than 512 bytes is left out.
 pub fn format(context: &SpanContext) -> Headers {
     let mut headers = Headers::default();
     let context = Context::new().with_remote_span_context(context.clone());

@@ -9,6 +9,8 @@
 //! Telemetry is never worth a delivery: nothing here blocks whoever publishes or fans out. With the collector down spans
 //! are dropped and counted. It speaks no gRPC, does not compress, and sends no logs.
 
+#[cfg(feature = "collector")]
+pub mod collector;
 pub mod context;
 mod endpoint;
 mod error;

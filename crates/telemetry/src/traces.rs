@@ -8,6 +8,7 @@ mod channel;
 
 use std::{
     borrow::Cow,
+    fmt,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
@@ -72,7 +73,7 @@ pub struct Counts {
 
 /// Makes spans and has them sent. Clones share everything; when the last one is dropped without
 /// [`shutdown`](Tracer::shutdown), what waits may get lost.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Tracer {
     tracer: SdkTracer,
     shared: Arc<Shared>,
@@ -186,6 +187,12 @@ impl Tracer {
         // It waits for the thread, which waits for this runtime.
         let is_over = tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(limit).is_ok()).await;
         is_over.unwrap_or(false) && lost() == before
+    }
+}
+
+impl fmt::Debug for Tracer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tracer").field("counts", &self.counts()).finish_non_exhaustive()
     }
 }
 

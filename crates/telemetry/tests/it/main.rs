@@ -1,5 +1,4 @@
 //! Telemetry against a collector that listens on a real socket.
 
-mod collector;
 mod send;
 mod spans;

@@ -3,19 +3,20 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use odin_telemetry::ExportError;
-
-use crate::collector::{Answer, Collector, sender};
+use odin_telemetry::{
+    ExportError,
+    collector::{Answer, Collector, SECRET, sender},
+};
 
 #[tokio::test]
 async fn sends_protobuf_with_the_configured_headers() {
     let mut collector = Collector::start().await;
     let sender = sender(&format!("{}/base/", collector.url), Duration::from_secs(20));
     sender.post("/v1/metrics", Bytes::from_static(b"\x01\x02")).await.unwrap();
-    let taken = collector.taken.recv().await.unwrap();
+    let taken = collector.request().await;
     assert_eq!(taken.path, "/base/v1/metrics");
     assert_eq!(taken.headers["content-type"], "application/x-protobuf");
-    assert_eq!(taken.headers["authorization"], "Bearer topsecret");
+    assert_eq!(taken.headers["authorization"], format!("Bearer {SECRET}"));
     assert_eq!(&taken.body[..], b"\x01\x02");
 }
 
@@ -72,5 +73,5 @@ async fn prints_no_secret() {
     let sender = sender("http://127.0.0.1:1", Duration::from_secs(20));
     let error = sender.post("/v1/traces", Bytes::new()).await.unwrap_err();
     let printed = format!("{sender:?} {error:?} {error}");
-    assert!(!printed.contains("topsecret"), "{printed}");
+    assert!(!printed.contains(SECRET), "{printed}");
 }

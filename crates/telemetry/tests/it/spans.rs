@@ -8,13 +8,12 @@ use std::{
 };
 
 use odin_telemetry::{
-    KeyValue, context,
+    KeyValue,
+    collector::{Answer, Collector, SECRET, sender},
+    context,
     traces::{Counts, QUEUE_SPANS, Service, SpanKind, Tracer},
 };
-use opentelemetry_proto::tonic::{common::v1::any_value::Value, trace::v1::span};
 use tokio::{net::TcpListener, runtime::Handle};
-
-use crate::collector::{Answer, Collector, sender};
 
 const SERVICE: Service<'static> = Service { name: "odin-test", version: "1.2.3", instance: "here" };
 const LIMIT: Duration = Duration::from_secs(20);
@@ -39,22 +38,19 @@ async fn a_span_comes_with_its_parent_and_its_service() {
     outer.end();
     assert!(tracer.shutdown(LIMIT).await);
 
-    let batch = collector.batch().await.resource_spans.remove(0);
-    let attributes = batch.resource.unwrap().attributes;
-    for (name, value) in [("service.name", "odin-test"), ("service.version", "1.2.3"), ("service.instance.id", "here")]
-    {
-        let found = attributes.iter().find(|attribute| attribute.key == name).unwrap().value.clone().unwrap();
-        assert_eq!(found.value, Some(Value::StringValue(value.to_owned())), "{name}");
-    }
-    let [inner, outer] = &batch.scope_spans[0].spans[..] else { panic!("two spans") };
-    assert_eq!((outer.name.as_str(), inner.name.as_str()), ("outer", "inner"));
-    assert_eq!(outer.trace_id, parent.trace_id().to_bytes());
-    assert_eq!(outer.parent_span_id, parent.span_id().to_bytes());
-    assert_eq!((inner.trace_id.clone(), &inner.parent_span_id), (outer.trace_id.clone(), &outer.span_id));
-    assert_eq!(outer.kind, span::SpanKind::Consumer as i32);
-    assert_eq!(outer.start_time_unix_nano, 1_700_000_000_000_000_000);
-    assert_eq!(outer.events[0].name, "happened");
-    assert_eq!(inner.status.as_ref().unwrap().message, "because");
+    let (inner, outer) = (collector.span_named("inner").await, collector.span_named("outer").await);
+    assert_eq!(outer.service, "odin-test");
+    assert_eq!(outer.resource("service.version").as_deref(), Some("1.2.3"));
+    assert_eq!(outer.resource("service.instance.id").as_deref(), Some("here"));
+    assert_eq!(outer.attribute("a").as_deref(), Some("1"));
+    assert_eq!(outer.span.trace_id, parent.trace_id().to_bytes());
+    assert_eq!(outer.span.parent_span_id, parent.span_id().to_bytes());
+    assert_eq!(outer.span.trace_state, "vendor=1");
+    assert!(inner.is_child_of(&outer));
+    assert_eq!(outer.kind(), "Consumer");
+    assert_eq!(outer.span.start_time_unix_nano, 1_700_000_000_000_000_000);
+    assert_eq!(outer.span.events[0].name, "happened");
+    assert_eq!(inner.span.status.unwrap().message, "because");
     assert_eq!(tracer.counts(), Counts { exported: 2, dropped: 0, failed: 0 });
 }
 
@@ -64,9 +60,9 @@ async fn a_batch_is_sent_again_when_the_collector_asks_for_it() {
     collector.answers(Answer::Status(503));
     let tracer = Tracer::start(SERVICE, collector.sender(), Handle::current()).unwrap();
     span(&tracer);
-    let first = collector.batch().await;
+    let first = collector.request().await;
     collector.answers(Answer::Status(200));
-    assert_eq!(collector.batch().await, first);
+    assert_eq!(collector.request().await.body, first.body);
     assert!(tracer.shutdown(LIMIT).await);
     assert_eq!(tracer.counts(), Counts { exported: 1, dropped: 0, failed: 0 });
 }
@@ -81,7 +77,7 @@ async fn nobody_waits_for_a_dead_collector_and_what_has_no_room_is_counted() {
         span(&tracer);
     }
     assert_eq!(tracer.counts(), Counts { exported: 0, dropped: 100, failed: 0 });
-    collector.batch().await;
+    collector.request().await;
     assert!(!tracer.shutdown(Duration::from_millis(10)).await, "not all was sent");
     // Later ones go nowhere, and do not block either.
     span(&tracer);
@@ -94,7 +90,7 @@ async fn dropping_a_tracer_does_not_wait_for_its_collector() {
     collector.answers(Answer::Never);
     let tracer = Tracer::start(SERVICE, collector.sender(), Handle::current()).unwrap();
     span(&tracer);
-    collector.batch().await;
+    collector.request().await;
     // This thread is the one that would have to send: if dropping waited for that, it would wait in vain.
     drop(tracer);
 }
@@ -121,9 +117,9 @@ async fn an_outage_is_said_once_and_so_is_its_end() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
-    let mut collector = Collector::on(TcpListener::bind(address).await.unwrap());
+    let mut collector = Collector::on(address).await;
     span(&tracer);
-    collector.batch().await;
+    collector.request().await;
     assert!(tracer.shutdown(LIMIT).await);
 
     let log = String::from_utf8(log.lines.lock().unwrap().clone()).unwrap();
@@ -132,7 +128,7 @@ async fn an_outage_is_said_once_and_so_is_its_end() {
     assert_eq!(lines(" WARN ", "spans cannot be sent"), 1, "{log}");
     assert!(lines("DEBUG ", "spans cannot be sent") >= 1, "{log}");
     assert_eq!(lines(" INFO ", "spans can be sent again"), 1, "{log}");
-    assert!(!log.contains("topsecret"), "{log}");
+    assert!(!log.contains(SECRET), "{log}");
 }
 
 /// What one thread has logged: the tasks that send run on a test's own, and other tests do not.
