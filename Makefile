@@ -24,7 +24,7 @@ DEBUG := $(abspath $(or $(CARGO_TARGET_DIR),target)/debug)
 CHROMIUM ?= /usr/bin/chromium
 REAL_PARTS := ODIN_DEVKIT='$(DEBUG)/odin-devkit' ODIN_GATEWAY='$(DEBUG)/ws-gateway' CHROMIUM='$(CHROMIUM)' ODIN_CHROMIUM='$(CHROMIUM)'
 
-.PHONY: help build page demo test fmt fmt-check lint test-rust docs test-programs test-typescript test-page test-java \
+.PHONY: help build page demo cluster test compose-check test-deploy fmt fmt-check lint test-rust docs test-programs test-typescript test-page test-java \
 	chaos door bench polling provision fuzz autobahn clean
 
 help: ## Show this list
@@ -50,7 +50,17 @@ clients/web/dist/index.html: clients/web/node_modules/.package-lock.json \
 demo: build page ## Live prices on this machine, in the terminal and on a page: NATS, two gateways, simulator; Ctrl-C stops all
 	@exec $(RELEASE)/odin-devkit demo $(ARGS)
 
-test: fmt-check lint test-rust docs test-typescript test-page test-java ## Everything CI runs, each step below
+cluster: build page ## The topology of docker-compose.yml without Docker (needs haproxy): ARGS='--orders -- --drain-window 5s'
+	@exec $(RELEASE)/odin-devkit cluster $(ARGS)
+
+test: fmt-check lint test-deploy test-rust docs test-typescript test-page test-java ## Everything CI runs, each step below
+
+compose-check: build ## Check deploy/ and docker-compose.yml with the programs that read them (Go builds two of them, minutes)
+	deploy/tools.sh
+	deploy/check.py --gateway $(RELEASE)/ws-gateway $(ARGS)
+
+test-deploy: ## The same with what is on this machine
+	deploy/check.py
 
 fmt: ## Format the code
 	$(CARGO) fmt --all
