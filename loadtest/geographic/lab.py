@@ -195,7 +195,7 @@ class Publisher:
     def __init__(self, port, tokens=("AAA", "BBB", "CCC", "DDD"), per_second=10):
         self.port, self.tokens, self.pause = port, tokens, 1 / per_second
         self.acked = {token: {} for token in tokens}
-        self.ack_ms, self.longest, self.is_stopped, self.others = [], 0.0, False, 0
+        self.ack_ms, self.longest, self.is_stopped, self.lock = [], 0.0, False, asyncio.Lock()
 
     async def start(self):
         self.nats = await Nats().connect(self.port)
@@ -226,8 +226,10 @@ class Publisher:
             await asyncio.sleep(self.pause)
 
     async def request(self, token, body, headers):
-        if self.nats.task.done():
-            with contextlib.suppress(OSError, asyncio.TimeoutError):
+        # Closed by the server: a write would go nowhere, so there is one connection for all tokens, made anew by the first.
+        async with self.lock:
+            if self.nats.task.done():
+                self.nats.close()
                 self.nats = await Nats().connect(self.port)
         return await self.nats.request(f"odin.tokens.{token}.price", body, headers)
 

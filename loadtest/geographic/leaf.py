@@ -36,11 +36,12 @@ async def mirror(server, hub, stream, **more):
 async def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--delay", type=float, default=0.04, help="seconds each way between hub and leaf")
+    parser.add_argument("--cut", action="store_true", help="the links are reset and refused instead of swallowing everything")
     parser.add_argument("--seconds", type=float, default=20, help="how long the link is down")
     args = parser.parse_args()
     with Lab() as lab:
         port = free_port()
-        hub = lab.server("hub", lab.jetstream("hub", ", domain: hub") + f'leafnodes {{ listen: "127.0.0.1:{port}" }}\n')
+        hub = lab.server("hub", lab.jetstream("hub", ", domain: hub") + f'leafnodes {{ listen: "127.0.0.1:{port}", no_advertise: true }}\n')
         wires = {name: Wire(port, args.delay) for name in ("plain", "mirror")}
         plain = leaf(lab, "plain", wires["plain"])
         # What the hub republishes must not come beside what the mirror does.
@@ -91,9 +92,9 @@ async def main():
             reasons = sorted({reason for _, recovered, reason in walker.answers if not recovered})
             say(f"  to {name}: recovered {sum(recovered for _, recovered, _ in walker.answers)} of 4 {' '.join(reasons)}")
 
-        say(f"\n4. both links swallow everything for {args.seconds:.0f} s")
+        say(f"\n4. both links {'are cut' if args.cut else 'swallow everything'} for {args.seconds:.0f} s")
         for wire in wires.values():
-            wire.hole(True)
+            (wire.cut if args.cut else wire.hole)(True)
         await asyncio.sleep(args.seconds)
         say("  readyz: " + ", ".join(f"{name} {gateway.readyz()}" for name, gateway in gateways.items()))
         strangers = {name: Client(f"stranger at {name}", gateways[name]) for name in ("plain", "copy")}
@@ -102,7 +103,7 @@ async def main():
         for name, stranger in strangers.items():
             say(f"  subscribing at {name} meanwhile: {'answered' if len(stranger.answers) == 4 else 'waits'}, told {stranger.told}")
         for wire in wires.values():
-            wire.hole(False)
+            (wire.cut if args.cut else wire.hole)(False)
         for name, gateway in gateways.items():
             say(f"  healed: {name} ready after {await gateway.ready(60):.1f} s")
         await asyncio.wait_for(asyncio.gather(*waiting), 60)

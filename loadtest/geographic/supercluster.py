@@ -33,14 +33,16 @@ heard = collections.Counter()
 
 
 async def leader_says(port, seq):
-    """What B is told of a message that is stored, ten times a second."""
+    """What B is told of the stream, and of a message that is stored, ten times a second."""
     nats = await Nats().connect(port)
     while True:
-        try:
-            answer = await nats.api("STREAM.MSG.GET.ODIN", {"seq": seq}, seconds=2)
-            heard["the message" if "message" in answer else f"error {answer['error'].get('err_code')}"] += 1
-        except asyncio.TimeoutError:
-            heard["no answer"] += 1
+        for what, ask, good in (("STREAM.MSG.GET.ODIN", {"seq": seq}, "message"), ("STREAM.INFO.ODIN", None, "state")):
+            try:
+                answer = await nats.api(what, ask, seconds=2)
+                told = good if good in answer else f"error {answer['error'].get('err_code')}"
+            except asyncio.TimeoutError:
+                told = "no answer"
+            heard[f"{what}: {told}"] += 1
         await asyncio.sleep(0.1)
 
 
@@ -112,7 +114,7 @@ async def main():
         await until("far is live", lambda: clients[1].told and clients[1].told[-1][1] == "live", 60)
         await asyncio.wait_for(waiting, 30)
         asking.cancel()
-        say(f"  STREAM.MSG.GET for a stored message, asked in B from then on: {dict(heard)}")
+        say(f"  asked in B from then on: {dict(heard)}")
         await asyncio.sleep(3)
         await publisher.stop()
         for client in clients + [walker, stranger] + joins:
@@ -122,6 +124,8 @@ async def main():
         say(f"  far: told {clients[1].told}")
         say(f"  near: told {clients[0].told}")
         say(f"  far before the cut {before}, after {after}")
+        for line in far.lines("WARN"):
+            say(f"  far's log: {line.split(maxsplit=1)[1].strip()}")
         say(f"\n{publisher.stored()} stored; A publish: {milliseconds(publisher.ack_ms)}")
         for client in clients + [walker, stranger]:
             say(f"{client.name}: {client.proof(publisher)}")
