@@ -212,7 +212,7 @@ class Publisher:
                 try:
                     _, answer = await self.request(token, body, headers)
                     ack = json.loads(answer)
-                    if "seq" in ack:
+                    if "error" not in ack:
                         break
                 except (asyncio.TimeoutError, ValueError, OSError):
                     pass
