@@ -25,7 +25,7 @@ CHROMIUM ?= /usr/bin/chromium
 REAL_PARTS := ODIN_DEVKIT='$(DEBUG)/odin-devkit' ODIN_GATEWAY='$(DEBUG)/ws-gateway' CHROMIUM='$(CHROMIUM)' ODIN_CHROMIUM='$(CHROMIUM)'
 
 .PHONY: help build page demo test fmt fmt-check lint test-rust docs test-programs test-typescript test-page test-java \
-	chaos door bench polling provision fuzz autobahn clean
+	chart chart-sync chart-schemas chaos door bench polling provision fuzz autobahn clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,7 +50,7 @@ clients/web/dist/index.html: clients/web/node_modules/.package-lock.json \
 demo: build page ## Live prices on this machine, in the terminal and on a page: NATS, two gateways, simulator; Ctrl-C stops all
 	@exec $(RELEASE)/odin-devkit demo $(ARGS)
 
-test: fmt-check lint test-rust docs test-typescript test-page test-java ## Everything CI runs, each step below
+test: fmt-check lint test-rust docs test-typescript test-page test-java chart ## Everything CI runs, each step below
 
 fmt: ## Format the code
 	$(CARGO) fmt --all
@@ -79,6 +79,16 @@ test-page: test-programs clients/web/node_modules/.package-lock.json ## The live
 test-java: test-programs ## The Java client: vectors, real gateways, the examination for clients (needs a JDK and Maven)
 	$(MVN) --batch-mode --no-transfer-progress -q -f clients/java/pom.xml test \
 		-Dodin.devkit='$(DEBUG)/odin-devkit' -Dodin.gateway='$(DEBUG)/ws-gateway'
+
+chart: test-programs ## The Helm chart: lint, schemas, tests, and a real gateway with what it renders (no cluster)
+	ODIN_GATEWAY='$(DEBUG)/ws-gateway' ODIN_BINARIES='$(DEBUG)' helm/check.sh $(ARGS)
+
+chart-sync: ## Copy alerts and dashboards of deploy/ into the chart, which can read nothing else
+	helm/sync.sh
+
+# After another version in helm/schemas/generate.py, or another kind in the chart.
+chart-schemas:
+	.tools/chart/bin/python helm/schemas/generate.py
 
 chaos: build ## Break everything under load, and prove that nothing was lost: ARGS='--rounds 6 --seed 1'
 	$(RELEASE)/odin-chaos run $(ARGS)
