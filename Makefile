@@ -24,8 +24,8 @@ DEBUG := $(abspath $(or $(CARGO_TARGET_DIR),target)/debug)
 CHROMIUM ?= /usr/bin/chromium
 REAL_PARTS := ODIN_DEVKIT='$(DEBUG)/odin-devkit' ODIN_GATEWAY='$(DEBUG)/ws-gateway' CHROMIUM='$(CHROMIUM)' ODIN_CHROMIUM='$(CHROMIUM)'
 
-.PHONY: help build page demo cluster test compose-check test-deploy fmt fmt-check lint test-rust docs test-programs \
-	test-typescript test-page test-java chart chart-sync chart-schemas chaos door bench polling provision fuzz autobahn clean
+.PHONY: help build page demo cluster test compose-check test-deploy observability fmt fmt-check lint test-rust docs \
+	test-programs test-typescript test-page test-java chart chart-sync chart-schemas chaos door bench polling provision fuzz autobahn clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,7 +53,7 @@ demo: build page ## Live prices on this machine, in the terminal and on a page: 
 cluster: build page ## The topology of docker-compose.yml without Docker (needs haproxy): ARGS='--orders -- --drain-window 5s'
 	@exec $(RELEASE)/odin-devkit cluster $(ARGS)
 
-test: fmt-check lint test-deploy test-rust docs test-typescript test-page test-java chart ## Everything CI runs, each step below
+test: fmt-check lint test-deploy test-rust docs observability test-typescript test-page test-java chart ## Everything CI runs, each step below
 
 compose-check: build ## Check deploy/ and docker-compose.yml with the programs that read them (Go builds two of them, minutes)
 	deploy/tools.sh
@@ -61,6 +61,10 @@ compose-check: build ## Check deploy/ and docker-compose.yml with the programs t
 
 test-deploy: ## The same with what is on this machine
 	deploy/check.py
+
+observability: test-programs ## Alerts, runbooks and dashboards against a real odin and a real Prometheus (needs HAProxy)
+	deploy/prometheus/tools.sh
+	deploy/prometheus/check.py --programs '$(DEBUG)' $(ARGS)
 
 fmt: ## Format the code
 	$(CARGO) fmt --all

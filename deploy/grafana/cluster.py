@@ -199,11 +199,18 @@ ROWS = [
                 runbooks=["OdinDeliveriesOwed", "OdinGapsAnnounced"],
             ),
             Panel(
-                "Owed and not settled",
-                "More than zero while no reader is behind: a fault of the gateway.",
+                "Owed and not settled, received and not sorted",
+                "More than zero for long while no reader is behind: a fault of the gateway.",
                 "short",
-                [("sum by (instance, class) (odin_gateway_owed_pending{C})", "{{instance}} {{class}}")],
-                runbooks=["OdinDeliveriesOwed"],
+                [
+                    ("sum by (instance, class) (odin_gateway_owed_pending{C})", "{{instance}} owed, {{class}}"),
+                    (
+                        "sum by (instance) (odin_gateway_publications_received_total{C}) - "
+                        "sum by (instance) (odin_gateway_publications_sorted_total{C})",
+                        "{{instance}} not sorted",
+                    ),
+                ],
+                runbooks=["OdinDeliveriesOwed", "OdinPublicationsUnsorted"],
             ),
             Panel(
                 "Readers behind",

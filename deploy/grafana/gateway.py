@@ -132,7 +132,7 @@ ROWS = [
                 "Turns of all shards each second; threads of the process.",
                 "short",
                 [
-                    (rate("odin_gateway_shard_turns_total"), "{{instance}} turns"),
+                    (rate("odin_gateway_shard_turn_seconds_count"), "{{instance}} turns"),
                     ("odin_gateway_threads{I}", "{{instance}} threads"),
                 ],
             ),

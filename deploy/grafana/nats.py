@@ -223,12 +223,12 @@ ROWS = [
             ),
             Panel(
                 "Time from publisher to stream",
-                "Mean, of messages that say when they were made.",
-                "ms",
+                "Mean, by the clocks of the publisher and of the stream's leader.",
+                "s",
                 [
                     (
-                        "sum by (instance) (rate(odin_gateway_store_milliseconds_total{I}[$__rate_interval])) "
-                        "/ sum by (instance) (rate(odin_gateway_stamped_messages_total{I}[$__rate_interval]))",
+                        'sum by (instance) (rate(odin_gateway_latency_seconds_sum{I,hop="publisher_to_stream"}[$__rate_interval])) / '
+                        'sum by (instance) (rate(odin_gateway_latency_seconds_count{I,hop="publisher_to_stream"}[$__rate_interval]))',
                         "{{instance}}",
                     )
                 ],

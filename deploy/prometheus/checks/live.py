@@ -6,12 +6,15 @@ selectors and queries without data, and alerts that fire although nothing is wro
 """
 
 import re
+import time
 
 from . import expected, files
 from .promql import named_values, selectors
 
 # So long everything is scraped before it is looked at: some samples for each rate.
 SCRAPED = 12
+# So often, a second apart, an expression must hold before it counts as an alert.
+MOMENTS = 5
 # What Grafana puts in.
 VARIABLES = {"$cluster": ".*", "$instance": ".*", "$__rate_interval": "10s", "$__range": "1m", "${runbooks}": ""}
 # Series that Prometheus makes itself.
@@ -63,7 +66,12 @@ class Live:
             result = self.evaluate(where, rule["query"])
             self.compare(where, rule["query"])
             queries += 1
-            if rule["type"] == "alerting" and result and rule["name"] not in expected.FIRES:
+            if (
+                rule["type"] == "alerting"
+                and result
+                and rule["name"] not in expected.FIRES
+                and self.holds(rule["query"])
+            ):
                 self.findings.append(f"{where} fires in a healthy odin: {result[:2]}")
         # What is recorded of absent metrics has no data either.
         self.hollow = {rule["name"] for rule in found if rule["type"] == "recording" and self.lacks(rule["query"])}
@@ -88,6 +96,14 @@ class Live:
         except ValueError as error:
             self.findings.append(f"{where}: {error}: {query}")
             return None
+
+    def holds(self, query):
+        """Whether an alert's expression goes on to hold: what is under way in one moment is done in the next."""
+        for _ in range(MOMENTS):
+            time.sleep(1)
+            if not self.stack.api("query", query=query)["result"]:
+                return False
+        return True
 
     def lacks(self, query):
         """Whether a metric of it is known to be absent."""
