@@ -24,8 +24,8 @@ DEBUG := $(abspath $(or $(CARGO_TARGET_DIR),target)/debug)
 CHROMIUM ?= /usr/bin/chromium
 REAL_PARTS := ODIN_DEVKIT='$(DEBUG)/odin-devkit' ODIN_GATEWAY='$(DEBUG)/ws-gateway' CHROMIUM='$(CHROMIUM)' ODIN_CHROMIUM='$(CHROMIUM)'
 
-.PHONY: help build page demo test fmt fmt-check lint test-rust docs test-programs test-typescript test-page test-java \
-	chaos door bench polling provision fuzz autobahn clean
+.PHONY: help build page demo test fmt fmt-check lint sizes test-rust docs test-programs test-typescript test-page test-java \
+	drill chaos door bench polling provision fuzz autobahn clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,7 +50,7 @@ clients/web/dist/index.html: clients/web/node_modules/.package-lock.json \
 demo: build page ## Live prices on this machine, in the terminal and on a page: NATS, two gateways, simulator; Ctrl-C stops all
 	@exec $(RELEASE)/odin-devkit demo $(ARGS)
 
-test: fmt-check lint test-rust docs test-typescript test-page test-java ## Everything CI runs, each step below
+test: fmt-check lint sizes test-rust docs test-typescript test-page test-java ## Everything CI runs, each step below
 
 fmt: ## Format the code
 	$(CARGO) fmt --all
@@ -63,6 +63,9 @@ lint: ## Clippy, warnings are errors
 
 test-rust: ## Unit and integration tests, on real nats-servers
 	$(CARGO) test $(LOCKED) --workspace
+
+sizes: ## The plans of docs/operations/scale.md are what loadtest/sizing.py computes
+	python3 loadtest/sizing.py --check
 
 docs: ## API documentation, warnings are errors
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc $(LOCKED) --workspace --no-deps
@@ -79,6 +82,9 @@ test-page: test-programs clients/web/node_modules/.package-lock.json ## The live
 test-java: test-programs ## The Java client: vectors, real gateways, the examination for clients (needs a JDK and Maven)
 	$(MVN) --batch-mode --no-transfer-progress -q -f clients/java/pom.xml test \
 		-Dodin.devkit='$(DEBUG)/odin-devkit' -Dodin.gateway='$(DEBUG)/ws-gateway'
+
+drill: build ## Lose streams, disks and revocations with clients connected, and bring them back (needs the nats command line)
+	PROGRAMS='$(abspath $(RELEASE))' loadtest/geographic/drill.py $(ARGS)
 
 chaos: build ## Break everything under load, and prove that nothing was lost: ARGS='--rounds 6 --seed 1'
 	$(RELEASE)/odin-chaos run $(ARGS)
