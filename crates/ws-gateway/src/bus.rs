@@ -24,9 +24,10 @@ use tokio::{
 
 use crate::{
     admin::Readiness,
+    clock::now_ms,
     config::Config,
     current::Current,
-    metrics::BusMetrics,
+    metrics::{BusMetrics, Class, Fate},
     publication::Publication,
     queue::{self, FeedId, Item},
     rules::Topic,
@@ -392,6 +393,8 @@ impl Bus {
             let soon = Instant::now() + self.config.feeds.audit_interval.mul_f64(rand::random_range(0.5..1.0));
             found.audit_at = found.audit_at.min(soon);
         }
+        let since_ms = now_ms().saturating_sub(stored.ts_ms).max(0).unsigned_abs();
+        self.metrics.to_gateway.observe_us(since_ms.saturating_mul(1_000));
         let mut steps = std::mem::take(&mut self.steps);
         found.machine.live(stored, &mut steps);
         self.take_steps(source, steps);
@@ -401,7 +404,12 @@ impl Bus {
         for step in steps.drain(..) {
             match step {
                 Step::Deliver(message) => self.deliver(source, message),
-                Step::Duplicate => self.metrics.duplicates_dropped.add(1),
+                Step::Duplicate => {
+                    let class = Class::from(self.sources[source].topic.mode);
+                    self.metrics.received.of(class).add(1);
+                    self.metrics.sorted.of((class, Fate::Duplicate)).add(1);
+                    self.metrics.duplicates_dropped.add(1);
+                }
                 Step::Fill { subject, after, until } => {
                     self.metrics.chain_gaps.add(1);
                     tracing::debug!(subject = &*subject, after, until, "filling a hole");
@@ -429,14 +437,22 @@ impl Bus {
         self.steps = steps;
     }
 
-    fn publication(&mut self, source: usize, message: Stored) -> Option<Arc<Publication>> {
-        self.sources[source].publication(message, self.epoch?, &self.config.limits, &self.metrics)
+    fn publication(&mut self, source: usize, message: Stored) -> Result<Arc<Publication>, Fate> {
+        let epoch = self.epoch.ok_or(Fate::Dropped)?;
+        self.sources[source].publication(message, epoch, &self.config.limits, &self.metrics)
     }
 
     fn deliver(&mut self, source: usize, message: Stored) {
-        let Some(publication) = self.publication(source, message) else {
-            return;
+        let class = Class::from(self.sources[source].topic.mode);
+        self.metrics.received.of(class).add(1);
+        let publication = match self.publication(source, message) {
+            Ok(publication) => publication,
+            Err(fate) => {
+                self.metrics.sorted.of((class, fate)).add(1);
+                return;
+            }
         };
+        self.metrics.sorted.of((class, Fate::Delivered)).add(1);
         self.metrics.delivered.add(1);
         self.sources[source].remember(&publication);
         for &(shard, feed) in &self.sources[source].members {

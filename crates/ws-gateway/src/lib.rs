@@ -47,6 +47,7 @@ mod drain;
 mod error;
 mod format;
 mod guest;
+pub mod health;
 mod http;
 pub mod identity;
 mod memory;
@@ -75,7 +76,7 @@ use control::{Link, Log, LogState, Orders, Revocations};
 use current::{Current, UserRates};
 use drain::Stage;
 use guest::Shared;
-use metrics::{CloseReason, Metrics};
+use metrics::{CloseReason, ControlMetrics, Metrics};
 use tls::Tls;
 
 /// Questions of one shard to the bus that may wait for an answer.
@@ -238,6 +239,7 @@ pub async fn run_reloadable(
     };
     let drain = Arc::new(Notify::new());
 
+    let mirror = tokio::spawn(mirror(readiness.clone(), currents.clone(), metrics.control.clone()));
     let admin = Admin {
         metrics: metrics.clone(),
         readiness,
@@ -312,7 +314,7 @@ pub async fn run_reloadable(
             () = &mut stop => ended.await?,
         }
     }
-    for task in [reload, sweeps, memory] {
+    for task in [reload, sweeps, memory, mirror] {
         task.abort();
     }
     drop(stop_control);
@@ -350,6 +352,27 @@ async fn wait_for(threads: Vec<Thread<io::Result<()>>>) -> Result<(), RunError> 
         thread.await.map_err(|_| RunError::Panic)?.map_err(RunError::Shard)?;
     }
     Ok(())
+}
+
+/// Shows as numbers what others decide.
+async fn mirror(
+    mut readiness: watch::Receiver<Readiness>,
+    mut current: watch::Receiver<Arc<Current>>,
+    metrics: Arc<ControlMetrics>,
+) {
+    loop {
+        let word = *readiness.borrow_and_update();
+        metrics.ready.set(u64::from(word == Readiness::Ready));
+        metrics.draining.set(u64::from(word == Readiness::NotReady(NotReady::Draining)));
+        metrics.connection_limit.set(current.borrow_and_update().config.limits.connections as u64);
+        let changed = tokio::select! {
+            changed = readiness.changed() => changed,
+            changed = current.changed() => changed,
+        };
+        if changed.is_err() {
+            return;
+        }
+    }
 }
 
 /// Lets go of what nobody needs any more, now and then.

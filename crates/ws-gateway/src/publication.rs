@@ -1,6 +1,9 @@
 //! One publication on its way out: encoded once for each codec, shared by everybody who gets it.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Instant,
+};
 
 use bytes::Bytes;
 use odin_protocol::{
@@ -32,6 +35,8 @@ pub(crate) struct Publication {
     /// The previous sequence of the subject in this feed; 0 for the first, None if not known.
     pub(crate) prev: Option<u64>,
     pub(crate) ts_ms: i64,
+    /// When the gateway had it.
+    pub(crate) received: Instant,
     pub(crate) body: Body,
     live: [OnceLock<Bytes>; Format::ALL.len()],
     snapshot: [OnceLock<Bytes>; Format::ALL.len()],
@@ -54,6 +59,7 @@ impl Publication {
             seq,
             prev,
             ts_ms,
+            received: Instant::now(),
             body,
             live: Default::default(),
             snapshot: Default::default(),

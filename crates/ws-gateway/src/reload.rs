@@ -7,10 +7,11 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
-    config::{Config, ConfigError, differences},
+    config::{Config, ConfigError, Log, differences},
     current::Current,
     error::with_causes,
     metrics::{ControlMetrics, Outcome},
+    telemetry,
 };
 
 /// Requests that may wait; they come from people.
@@ -88,6 +89,7 @@ impl Reload {
                 let before = current.borrow().clone();
                 let (config, change) = merge(&before.config, read);
                 let next = before.successor(config).map_err(|error| with_causes(&error))?;
+                telemetry::set_level(&next.config.log.level).map_err(|error| with_causes(&error))?;
                 current.send_replace(Arc::new(next));
                 Ok(change)
             });
@@ -118,6 +120,7 @@ fn merge(old: &Config, new: Config) -> (Config, Value) {
         heartbeat: new.heartbeat.clone(),
         drain: new.drain.clone(),
         rules: new.rules.clone(),
+        log: Log { level: new.log.level.clone(), ..old.log.clone() },
         ..old.clone()
     };
     let change = json!({

@@ -280,7 +280,7 @@ impl Bus {
     fn on_wide_values(&mut self, id: SourceId, values: Vec<Stored>, newer: Vec<Arc<str>>) {
         for message in values {
             let seen = Stored { payload: None, ..message.clone() };
-            if let Some(publication) = self.publication(id.slot, message) {
+            if let Ok(publication) = self.publication(id.slot, message) {
                 self.sources[id.slot].remember(&publication);
             }
             if let Some(following) = self.sources[id.slot].carrier.following() {

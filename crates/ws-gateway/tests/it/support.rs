@@ -174,6 +174,15 @@ impl Gateway {
         }
     }
 
+    /// Waits until everything that subscriptions were owed is accounted for, but for what slow readers have not got yet.
+    pub(crate) async fn is_balanced(&self) {
+        until("balance", async || {
+            let is_behind = self.metric("odin_gateway_connections_behind").await > 0;
+            (is_behind || self.metric("odin_gateway_owed_pending").await == 0).then_some(())
+        })
+        .await;
+    }
+
     /// Waits until `/readyz` says so.
     pub(crate) async fn ready(&self) {
         until("readiness", async || (self.get("/readyz").await.status == 200).then_some(())).await;
