@@ -517,7 +517,7 @@ class Lab:
         return gateway
 
     def run(self, *command, fails=False, **env):
-        done = subprocess.run([str(word) for word in command], capture_output=True, text=True,
+        done = subprocess.run([str(word) for word in command], capture_output=True, text=True, errors="replace",
                               stdin=subprocess.DEVNULL, env={**os.environ, **env}, timeout=120)
         if done.returncode and not fails:
             raise RuntimeError(f"{command[0]} {command[1]}: {done.returncode}\n{done.stdout}{done.stderr}")
