@@ -166,7 +166,7 @@ impl Modes {
             Modes::Rule => None,
             Modes::Latest => Some(Mode::Latest),
             Modes::All => Some(Mode::All),
-            Modes::Mix if client / 2 % 2 == 0 => Some(Mode::All),
+            Modes::Mix if (client / 2).is_multiple_of(2) => Some(Mode::All),
             Modes::Mix => Some(Mode::Latest),
         }
     }

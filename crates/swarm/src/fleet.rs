@@ -16,14 +16,7 @@ use nix::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    args::Args,
-    plan::Plan,
-    report::Report,
-    swarm::{Swarm, block_signals},
-    tally::Tally,
-    watch::Watch,
-};
+use crate::{args::Args, plan::Plan, report::Report, swarm::Swarm, system::block_signals, tally::Tally, watch::Watch};
 
 /// Time that processes are given to get ready before they begin together, in seconds.
 const LEAD_S: f64 = 1.0;

@@ -46,6 +46,9 @@ struct Link {
     last: u64,
 }
 
+/// By channel and key. Most clients have none.
+type Wide = HashMap<(u32, Option<u32>), Link>;
+
 /// One subscription.
 #[derive(Clone, Debug)]
 pub struct Sub {
@@ -83,7 +86,7 @@ impl Sub {
 pub struct Ledger {
     subs: Box<[Sub]>,
     /// Chains of patterns, and of channels whose updates have keys.
-    wide: Option<Box<HashMap<(u32, Option<u32>), Link>>>,
+    wide: Option<Box<Wide>>,
     /// The stream changed its epoch so often.
     pub epochs: u32,
 }

@@ -16,6 +16,7 @@
 //! | [`tally`], [`report`], [`bar`] | what was counted, as JSON and as a table, and whether that is good enough |
 //! | [`fleet`] | several processes that begin at one moment |
 //! | [`watch`] | processor time and memory of the servers |
+//! | [`system`] | files and signals |
 //! | [`token`] | tokens of signed-in clients |
 //!
 //! It publishes nothing, and it knows no TLS: it measures gateways, not a terminator. It takes only cursors of version 1.
@@ -32,6 +33,7 @@ pub mod news;
 pub mod plan;
 pub mod report;
 pub mod swarm;
+pub mod system;
 pub mod tally;
 pub mod token;
 pub mod watch;

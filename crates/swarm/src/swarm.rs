@@ -13,11 +13,7 @@ use std::{
 };
 
 use mio::{Events, Interest, Poll, Token, unix::SourceFd};
-use nix::sys::{
-    resource::{Resource, getrlimit, setrlimit},
-    signal::{SigSet, Signal},
-    signalfd::{SfdFlags, SignalFd},
-};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
 use odin_client::Parting;
 use rand::{SeedableRng as _, rngs::SmallRng};
 use std::os::fd::{AsFd as _, AsRawFd as _};
@@ -27,7 +23,8 @@ use crate::{
     client::{Client, Phase},
     ledger::Ledger,
     news::News,
-    plan::{OTHER_FILES, Plan, PlanError, Way},
+    plan::{OTHER_FILES, Plan, Way},
+    system::{block_signals, raise_file_limit},
     tally::Tally,
 };
 
@@ -372,32 +369,6 @@ impl Swarm {
             self.say_goodbye(at);
         }
     }
-}
-
-/// Keeps signals that ask for the end for those who wait for them. Threads that are begun afterwards inherit it; one begun
-/// before would be sent them, and the process would die.
-///
-/// # Errors
-/// The system refuses.
-pub fn block_signals() -> nix::Result<SigSet> {
-    let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM]);
-    signals.thread_block()?;
-    Ok(signals)
-}
-
-/// As many files as the clients need, if the system allows it.
-fn raise_file_limit(needed: u64) -> anyhow::Result<()> {
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    if needed > hard {
-        return Err(PlanError::Option(format!(
-            "{needed} files are needed and {hard} are allowed: use more --processes"
-        ))
-        .into());
-    }
-    if soft < needed {
-        setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
-    }
-    Ok(())
 }
 
 fn micros(time: Duration) -> u64 {

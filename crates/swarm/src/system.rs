@@ -1,0 +1,37 @@
+//! What is asked of the system: files, and signals that wait.
+
+use nix::sys::{
+    resource::{Resource, getrlimit, setrlimit},
+    signal::{SigSet, Signal},
+};
+
+use crate::plan::PlanError;
+
+/// Keeps signals that ask for the end for those who wait for them. Threads that are begun afterwards inherit it; one begun
+/// before would be sent them, and the process would die.
+///
+/// # Errors
+/// The system refuses.
+pub fn block_signals() -> nix::Result<SigSet> {
+    let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM]);
+    signals.thread_block()?;
+    Ok(signals)
+}
+
+/// As many files as the clients need, if the system allows it.
+///
+/// # Errors
+/// [`PlanError::Option`] where the system does not.
+pub fn raise_file_limit(needed: u64) -> anyhow::Result<()> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    if needed > hard {
+        return Err(PlanError::Option(format!(
+            "{needed} files are needed and {hard} are allowed: use more --processes"
+        ))
+        .into());
+    }
+    if soft < needed {
+        setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    }
+    Ok(())
+}
