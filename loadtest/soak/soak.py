@@ -11,6 +11,9 @@ Memory, open files, threads and connections of each gateway are noted every 5 s.
 - and when all clients have left, open files, threads, connections, subscriptions, feeds and handshakes are what they
   were before the first one came, within --rest seconds.
 
+Rings of recent publications are small in it (--ring), because those of the default size fill for minutes, and what fills
+looks like what leaks.
+
 What they were before is measured after a short warm-up of another few clients, because a process opens some things when
 it first needs them.
 """
@@ -103,11 +106,14 @@ def main():
     parser.add_argument("--churn", type=float, default=50, help="clients that come and go each second")
     parser.add_argument("--slow", type=float, default=1, help="percent of the clients that stop reading now and then")
     parser.add_argument("--slope", type=float, default=64, help="most KiB a minute by which memory may grow")
+    parser.add_argument("--ring", default="32KiB", help="feeds.ring_bytes of the gateways")
     parser.add_argument("--rest", type=float, default=90, help="seconds for everything to be as before")
     parser.add_argument("--interval", type=float, default=5, help="seconds between two samples")
     options = parser.parse_args()
     began = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder, Stage(options.gateways) as stage, Feed(stage.nats, 100, options.rate):
+    ring = ["--feeds-ring-bytes", options.ring]
+    with tempfile.TemporaryDirectory() as folder, Stage(options.gateways, options=ring) as stage, \
+            Feed(stage.nats, 100, options.rate):
         pids = [stage.pid(at) for at in range(options.gateways)]
         warm = swarm(stage, 8, Path(folder, "warm.json"), options, "--clients", "100", "--ramp", "1s", "--churn", "20")
         warm.communicate()
@@ -121,7 +127,6 @@ def main():
             elapsed = time.monotonic() - started
             for at, pid in enumerate(pids):
                 samples[at].append(look(stage, at, pid, began))
-            # The first half minute belongs to the ramp, the end to clients that leave.
             if int(elapsed / 60) > int((elapsed - options.interval) / 60):
                 print(f"{elapsed / 60:5.1f} min " + "; ".join(
                     f"gateway-{at}: {s[-1]['rss_kib']} KiB, {s[-1]['files']} files, "
@@ -131,8 +136,11 @@ def main():
             except subprocess.TimeoutExpired:
                 pass
         table = run.stdout.read()
+        if not report.is_file():
+            raise SystemExit(f"odin-swarm ended with {run.returncode} and no report")
+        figures = json.loads(report.read_text())
         after = rest(stage, pids, began, options, before)
-    figures = json.loads(report.read_text())
+    # The first half minute belongs to the ramp, the end to clients that leave.
     steady = [[s for s in own if 30 < s["at_s"] - own[0]["at_s"] < options.minutes * 60] for own in samples]
     print(table)
     print("| gateway | RSS before, middle, end, after, KiB | slope, KiB/min (bar "
