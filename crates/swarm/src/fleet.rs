@@ -8,15 +8,20 @@ use std::{
 
 use anyhow::{Context as _, bail, ensure};
 use nix::{
-    sys::{
-        resource::{UsageWho, getrusage},
-        signal::{Signal, kill},
-    },
+    sys::signal::{Signal, kill},
     unistd::Pid,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{args::Args, plan::Plan, report::Report, swarm::Swarm, system::block_signals, tally::Tally, watch::Watch};
+use crate::{
+    args::Args,
+    plan::Plan,
+    report::Report,
+    swarm::Swarm,
+    system::{block_signals, rss_most_kib},
+    tally::Tally,
+    watch::Watch,
+};
 
 /// Time that processes are given to get ready before they begin together, in seconds.
 const LEAD_S: f64 = 1.0;
@@ -36,8 +41,7 @@ pub struct Share {
 /// The options are wrong, or the system fails.
 pub fn part(args: &Args) -> anyhow::Result<Share> {
     let tally = Swarm::new(Plan::new(args)?)?.run()?;
-    let usage = getrusage(UsageWho::RUSAGE_SELF)?;
-    Ok(Share { tally, rss_most_kib: u64::try_from(usage.max_rss()).unwrap_or(0) })
+    Ok(Share { tally, rss_most_kib: rss_most_kib() })
 }
 
 /// Runs everything, and reports.

@@ -152,7 +152,7 @@ impl Swarm {
         let newest = self.newest();
         let last = end.min(self.clock.now_us()) + micros(self.plan.settle);
         self.plan.churn = 0.0;
-        self.serve_until(last, |swarm| swarm.lacking(&newest) == 0)?;
+        self.serve_until(last, |swarm| swarm.is_everybody_here() && swarm.lacking(&newest) == 0)?;
         self.finish(&newest);
         Ok(self.tally)
     }
@@ -349,6 +349,11 @@ impl Swarm {
             sub.last().is_some_and(|last| last < best)
         });
         lacks.count() as u64
+    }
+
+    /// Whether nobody is on the way who may come.
+    fn is_everybody_here(&self) -> bool {
+        self.live + self.tally.ended >= self.clients.len() as u64
     }
 
     fn finish(&mut self, newest: &HashMap<u32, u64>) {

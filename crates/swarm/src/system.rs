@@ -35,3 +35,10 @@ pub fn raise_file_limit(needed: u64) -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+/// The most memory this process had in RAM. What getrusage says is that of the process that started it, if that was more.
+pub fn rss_most_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+}
