@@ -51,7 +51,7 @@ pub struct Client {
     pub place: Option<Box<str>>,
     /// Which target is next.
     pub target: u32,
-    /// Answers that are due.
+    /// Answers that are due; of one who polls, whether it has asked.
     pub pending: u32,
     /// When the present step began: the connect, then the handshake.
     pub step_us: u64,

@@ -181,6 +181,7 @@ impl Ledger {
                 link.chain.supersede(told);
             }
         }
+        self.named_under(channel, names).for_each(restart);
         self.covered(channel, names).for_each(restart);
         had_position
     }
@@ -246,7 +247,10 @@ impl Ledger {
             self.subs[at].link.iter_mut().for_each(leave_out);
         }
         match key {
-            None => self.covered(channel, names).for_each(leave_out),
+            None => {
+                self.named_under(channel, names).for_each(leave_out);
+                self.covered(channel, names).for_each(leave_out);
+            }
             Some(_) => {
                 let wide = self.wide.iter_mut().filter_map(|wide| wide.get_mut(&(channel, key)));
                 wide.for_each(leave_out);
@@ -272,6 +276,16 @@ impl Ledger {
             sub.is_pattern && Channel::parse(names.name(sub.channel)).is_ok_and(|pattern| pattern.matches(&name))
         };
         self.subs.iter().position(matches)
+    }
+
+    /// The chains of channels that are subscribed by name under this pattern: what it repeats, they repeat.
+    fn named_under<'a>(&'a mut self, pattern: u32, names: &'a Names) -> impl Iterator<Item = &'a mut Link> {
+        let pattern = Channel::parse(names.name(pattern)).ok().filter(Channel::is_pattern);
+        let subs = self.subs.iter_mut().filter(move |sub| {
+            let name = || Channel::parse(names.name(sub.channel)).ok().filter(|name| !name.is_pattern());
+            pattern.as_ref().is_some_and(|pattern| name().is_some_and(|name| pattern.matches(&name)))
+        });
+        subs.filter_map(|sub| sub.link.as_mut())
     }
 
     /// The chains of a pattern, or of a channel with keys.

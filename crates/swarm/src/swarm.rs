@@ -34,6 +34,10 @@ const SCRATCH_BYTES: usize = 4 << 20;
 /// How long a connect or a handshake may take.
 const CONNECT_LIMIT_US: u64 = 10_000_000;
 
+/// Least time between two polls of a client, in microseconds: who asks at once after each answer asks as often as
+/// something is published, and is refused with 429.
+const POLL_PAUSE_US: u64 = 100_000;
+
 /// How long a poll waits for news, in seconds.
 const POLL_WAIT_S: u64 = 25;
 
@@ -58,6 +62,8 @@ enum Due {
     Read,
     /// To ask again for what was refused for a time.
     Retry,
+    /// To poll.
+    Ask,
 }
 
 /// The moment the run began, and the clock since: a step of the system's clock does not disturb it.
@@ -237,6 +243,7 @@ impl Swarm {
                 Due::Stop => self.stop_reading(at, now),
                 Due::Read => self.read_again(at, now),
                 Due::Retry => self.retry(at),
+                Due::Ask => self.poll_again(at),
             }
         }
     }

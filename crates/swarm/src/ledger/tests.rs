@@ -100,6 +100,20 @@ fn a_pattern_goes_on_at_a_position_of_all_its_chains_and_not_at_the_last_update(
 }
 
 #[test]
+fn what_a_pattern_repeats_after_a_resume_is_an_overlap_of_the_names_under_it_too() {
+    let mut desk = desk(&["price:*", A]);
+    desk.begin("price:*", Mode::All, false, Some("1.k3j9x2m4.3.3"));
+    desk.begin(A, Mode::All, false, None);
+    desk.update(A, None, None, 5);
+    desk.ledger.disconnect();
+    desk.begin(A, Mode::All, true, None);
+    assert_eq!(desk.update(A, None, Some(5), 6), Judgement::Next);
+    assert_eq!(desk.update(A, None, Some(5), 6), Judgement::Twice, "the overlap of the name was over");
+    desk.begin("price:*", Mode::All, true, None);
+    assert_eq!(desk.update(A, None, Some(5), 6), Judgement::Overlap);
+}
+
+#[test]
 fn keys_are_chains_of_their_own_and_the_checkpoint_is_the_position() {
     let mut desk = desk(&["events:all"]);
     desk.begin("events:all", Mode::All, false, None);

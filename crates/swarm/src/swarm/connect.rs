@@ -96,10 +96,21 @@ impl Swarm {
                 if !resumes && client.phase == Phase::Asked {
                     client.place = None;
                 }
+                client.pending = 1;
                 let cursor = client.place.as_ref().map(|place| format!("&cursor={place}")).unwrap_or_default();
                 let path = format!("/v1/poll?wait={POLL_WAIT_S}{cursor}");
                 http::post(&path, &target.host, token, &messages[0].encode(Codec::Json), &mut client.outbox);
             }
+        }
+    }
+
+    /// The next poll, on the connection there is.
+    pub(super) fn poll_again(&mut self, at: usize) {
+        let client = &self.clients[at];
+        if client.phase == Phase::Live && client.way == Way::Poll && client.pending == 0 {
+            self.clients[at].step_us = self.clock.now_us();
+            self.ask(at);
+            self.flush(at);
         }
     }
 

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::time::Duration;
 
-use super::{Due, Swarm, micros};
+use super::{Due, POLL_PAUSE_US, Swarm, micros};
 use crate::{
     client::Phase,
     frame, http,
@@ -137,6 +137,7 @@ impl Swarm {
             self.fault(at, "an answer that is none");
             return None;
         };
+        self.clients[at].pending = 0;
         if self.clients[at].phase == Phase::Asked {
             self.tally.handshake_us.note(now - self.clients[at].step_us);
             self.tally.connected += 1;
@@ -151,8 +152,12 @@ impl Swarm {
             self.part(at, Parting::Broken { cause: "end of the connection".to_owned() });
             return None;
         }
-        self.ask(at);
-        self.flush(at);
+        let next = client.step_us + POLL_PAUSE_US;
+        if now >= next {
+            self.poll_again(at);
+        } else {
+            self.remind(next, at as u32, Due::Ask);
+        }
         Some(head.size + length)
     }
 
