@@ -63,7 +63,7 @@ def start_balancers(stage, options, folder):
         for at, place in enumerate(stage.gateways)
     )
     # Its own files, and two for each connection.
-    most = min((options.files - 100) // 2, 2 * options.clients // options.balancers + 1000)
+    most = min((options.files - 200) // 2, 2 * options.clients // options.balancers + 1000)
     processes = []
     for at in range(options.balancers):
         path = Path(folder, f"haproxy-{at}.cfg")
@@ -177,7 +177,7 @@ def main():
         if count:
             print(f"  {at / 10:4.1f} s {count:6}")
     is_good = swarm.returncode == 0 and is_full and full is not None and figures["drops"] > 0
-    print("kept in", keep("kill", {
+    print("kept in", keep(f"kill-{options.clients}{'' if options.signal == 'kill' else '-drain'}", {
         "program": "loadtest/kill.py", "options": vars(options), "connections_before": before,
         "all_live_after_s": full, "fewest_live": fewest, "is_good": is_good, "report": result,
     }))
