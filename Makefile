@@ -17,7 +17,7 @@ FUZZ_TARGETS ?= frame_decode client_message
 # More arguments for what a target runs: make demo ARGS='--seconds 10'
 ARGS ?=
 
-BINARIES := -p ws-gateway -p odin-publisher -p odin-client -p odin-devkit -p odin-chaos
+BINARIES := -p ws-gateway -p odin-publisher -p odin-client -p odin-devkit -p odin-chaos -p odin-swarm
 RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
 DEBUG := $(abspath $(or $(CARGO_TARGET_DIR),target)/debug)
 # Where the tests of the other languages find a whole odin.
@@ -25,13 +25,13 @@ CHROMIUM ?= /usr/bin/chromium
 REAL_PARTS := ODIN_DEVKIT='$(DEBUG)/odin-devkit' ODIN_GATEWAY='$(DEBUG)/ws-gateway' CHROMIUM='$(CHROMIUM)' ODIN_CHROMIUM='$(CHROMIUM)'
 
 .PHONY: help build page demo cluster test sizes compose-check test-deploy observability fmt fmt-check lint test-rust docs \
-	test-programs test-typescript test-page test-java chart chart-sync chart-schemas drill chaos door bench polling provision \
+	test-programs test-typescript test-page test-java chart chart-sync chart-schemas drill chaos door bench load soak kill polling provision \
 	fuzz autobahn clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-build: ## Build the programs: ws-gateway, odin-publisher, odin, odin-devkit, odin-chaos
+build: ## Build the programs: ws-gateway, odin-publisher, odin, odin-devkit, odin-chaos, odin-swarm
 	$(CARGO) build $(LOCKED) --release --bins $(BINARIES)
 
 # Without npm there is no page, and everything else is the same.
@@ -120,6 +120,15 @@ door: build ## Slow handshakes and a flood of connects beside good clients: ARGS
 bench: ## Measure against the figures of docs/performance.md (see loadtest/README.md)
 	loadtest/bench.sh $(ARGS)
 
+load: build ## Load on a real odin by odin-swarm, k6 and Artillery, and a table of each: ARGS='--only swarm --clients 5000'
+	loadtest/run.py $(ARGS)
+
+soak: build ## Clients that come and go for SOAK_MINUTES (30): does anything grow that should not?
+	loadtest/soak/soak.py $(ARGS)
+
+kill: build ## Kill one of three gateways behind HAProxy under load: ARGS='--clients 30000 --processes 3 --balancers 4'
+	loadtest/kill.py $(ARGS)
+
 polling: build ## What polling costs beside streaming: the same users on the same feed
 	loadtest/polling.py $(ARGS)
 
@@ -143,4 +152,4 @@ autobahn: ## RFC 6455 conformance of the gateway's sockets: the Autobahn suite (
 
 clean: ## Delete what was built and the tools installed by tests
 	$(CARGO) clean
-	rm -rf .tools .devkit clients/*/node_modules clients/*/dist clients/java/target
+	rm -rf .tools .devkit clients/*/node_modules loadtest/artillery/node_modules clients/*/dist clients/java/target
