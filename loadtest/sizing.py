@@ -25,7 +25,7 @@ GB, GIB = 1e9, 2**30
 MEASURED = {
     "connection_bytes": 450,            # idle and subscribed, plain: 434 to 447
     "connection_tls_bytes": 5_000,      # with TLS in the gateway
-    "process_bytes": 64e6,              # gateway without clients, rings and reads apart
+    "process_bytes": 64e6,              # gateway without clients and rings; 10,000 clients and all were 23 MB
     "feed_bytes": 20e3,                 # a feed with its last values; rings are bounded apart
     "kernel_bytes": 6e3,                # socket and its kin, idle: 5.4 to 6.2 KB (loadtest/geographic/sockets.py)
     "delivery_cpu": 7e-6,               # one publication to one client in a write of its own; 2e-6 where several share a write
@@ -45,6 +45,7 @@ PLAN = {
     "cores_per_gateway": 8,             # largest gateway
     "spare_gateways": 1,                # one may be lost or restarted at the peak
     "memory_share": 0.6,
+    "ring_bytes": 256 * 2**20,          # feeds.ring_total_bytes
     "replicas": 3,
     "hours_kept": 1,
     "disk_share": 1 / 1.3,
@@ -82,7 +83,7 @@ def plan(clients, channels_each, rate, channels, tls):
     gateways = max(2, math.ceil(max(by_cores, clients / p["connections_per_gateway"]))) + p["spare_gateways"]
     cores_each = max(2, math.ceil(cores / (gateways - p["spare_gateways"])))
     each = clients / (gateways - p["spare_gateways"])
-    user = (m["process_bytes"] + each * (m["connection_tls_bytes"] if tls else m["connection_bytes"])
+    user = (m["process_bytes"] + p["ring_bytes"] + each * (m["connection_tls_bytes"] if tls else m["connection_bytes"])
             + min(channels, each * channels_each) * m["feed_bytes"])
     kernel = each * m["kernel_bytes"]
     memory_each = math.ceil((user + kernel) / p["memory_share"] / GIB)
