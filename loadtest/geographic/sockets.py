@@ -3,7 +3,8 @@
 
     loadtest/geographic/sockets.py [--connections 6000]
 
-Both ends are on this machine, so the kernel's figure is halved. Other work on the machine disturbs it; run it twice.
+Both ends are on this machine, so the kernel's figure is halved. Slabs that earlier runs left free make it less, other
+work on the machine changes it either way: the first run after a pause is the one to believe.
 """
 
 import argparse
