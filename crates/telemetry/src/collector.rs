@@ -28,6 +28,9 @@ use crate::{Endpoint, Sender};
 /// A secret that [`Collector::sender`] sends along, for tests that look for it where it must not be.
 pub const SECRET: &str = "topsecret";
 
+/// Where metrics go.
+const METRICS: &str = "/v1/metrics";
+
 /// A request that came.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -128,14 +131,16 @@ impl Collector {
     /// The next span, waiting for it.
     ///
     /// # Panics
-    /// When none comes within a minute, or what comes is no batch of spans.
+    /// When none comes within a minute, or what comes is neither a batch of spans nor one of metrics, which are left out.
     pub async fn span(&mut self) -> SpanTaken {
         loop {
             if let Some(span) = self.spans.pop_front() {
                 return span;
             }
             let taken = self.request().await;
-            self.spans.extend(spans(&taken));
+            if taken.path != METRICS {
+                self.spans.extend(spans(&taken));
+            }
         }
     }
 
@@ -160,10 +165,12 @@ impl Collector {
     /// The spans that have come and that nobody has asked for.
     ///
     /// # Panics
-    /// When something came that is no batch of spans.
+    /// When something came that is neither a batch of spans nor one of metrics.
     pub fn rest(&mut self) -> Vec<SpanTaken> {
         while let Ok(taken) = self.taken.try_recv() {
-            self.spans.extend(spans(&taken));
+            if taken.path != METRICS {
+                self.spans.extend(spans(&taken));
+            }
         }
         self.spans.drain(..).collect()
     }

@@ -72,12 +72,13 @@ pub use tls::TlsError;
 use admin::{Admin, NotReady, Readiness};
 use auth::Authenticator;
 use cluster::{Boot, Cluster, Name};
-use config::Config;
+use config::{Config, Telemetry};
 use control::{Link, Log, LogState, Orders, Revocations};
 use current::{Current, UserRates};
 use drain::Stage;
 use guest::Shared;
 use metrics::{CloseReason, ControlMetrics, Metrics};
+use odin_telemetry::Sender;
 use tls::Tls;
 
 /// Questions of one shard to the bus that may wait for an answer.
@@ -222,7 +223,12 @@ pub async fn run_reloadable(
         (0..config.shards.get()).map(|_| queue::channel(config.feeds.shard_queue_bytes)).unzip();
     let name = Name::here(listeners.address().port());
     let gateway = name.as_str().to_owned();
-    let tracer = traces::start(&config.telemetry, &gateway)?;
+    let collector = collector(&config.telemetry)?;
+    let tracer = collector.clone().map(|sender| traces::start(sender, &gateway)).transpose()?;
+    let pushes = collector.map(|sender| {
+        let interval = config.telemetry.metrics_interval;
+        tokio::spawn(metrics::otlp::push(metrics.clone(), gateway.clone(), sender, interval))
+    });
     let me = (name, Boot(boot));
     let cluster = Arc::new(Cluster::new(me, currents.clone(), metrics.clone(), queues.clone(), link.clone()));
     let shared = Arc::new(Shared {
@@ -319,7 +325,7 @@ pub async fn run_reloadable(
             () = &mut stop => ended.await?,
         }
     }
-    for task in [reload, sweeps, memory, mirror] {
+    for task in [reload, sweeps, memory, mirror].into_iter().chain(pushes) {
         task.abort();
     }
     drop(stop_control);
@@ -362,6 +368,12 @@ async fn wait_for(threads: Vec<Thread<io::Result<()>>>) -> Result<(), RunError> 
         thread.await.map_err(|_| RunError::Panic)?.map_err(RunError::Shard)?;
     }
     Ok(())
+}
+
+/// The way to a collector of OpenTelemetry, if one is configured.
+fn collector(config: &Telemetry) -> Result<Option<Sender>, RunError> {
+    let endpoint = config.endpoint().map_err(|error| RunError::Telemetry(error.into()))?;
+    endpoint.map(Sender::new).transpose().map_err(|error| RunError::Telemetry(error.into()))
 }
 
 /// Shows as numbers what others decide.

@@ -8,6 +8,7 @@
 mod exposition;
 mod histogram;
 mod label;
+pub(crate) mod otlp;
 mod process;
 mod reading;
 mod table;

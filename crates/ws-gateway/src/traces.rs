@@ -12,26 +12,21 @@ use odin_telemetry::{
 };
 use tokio::runtime::Handle;
 
-use crate::{config::Telemetry, error::RunError};
+use crate::error::RunError;
 
 /// How long the end of the process waits for the collector.
 pub(crate) const FLUSH_LIMIT: std::time::Duration = std::time::Duration::from_secs(3);
 
-/// Gets ready to tell a collector, if one is configured. Whether it is there is not asked: nothing depends on it.
+/// Gets ready to tell a collector. Whether it is there is not asked: nothing depends on it.
 ///
 /// # Errors
 /// [`RunError::Telemetry`].
 ///
 /// # Panics
 /// Outside a tokio runtime.
-pub(crate) fn start(config: &Telemetry, gateway: &str) -> Result<Option<Tracer>, RunError> {
-    let Some(endpoint) = config.endpoint().map_err(|error| RunError::Telemetry(error.into()))? else {
-        return Ok(None);
-    };
+pub(crate) fn start(sender: Sender, gateway: &str) -> Result<Tracer, RunError> {
     let service = Service { name: "odin-gateway", version: env!("CARGO_PKG_VERSION"), instance: gateway };
-    let sender = Sender::new(endpoint).map_err(|error| RunError::Telemetry(error.into()))?;
-    let tracer = Tracer::start(service, sender, Handle::current());
-    tracer.map(Some).map_err(|error| RunError::Telemetry(error.into()))
+    Tracer::start(service, sender, Handle::current()).map_err(|error| RunError::Telemetry(error.into()))
 }
 
 /// What a traced publication carries: below which span it is fanned out.

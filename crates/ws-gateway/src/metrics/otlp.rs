@@ -60,7 +60,7 @@ fn encode(metrics: &Metrics, instance: &str, now: SystemTime) -> Bytes {
     let began = now - metrics.started.elapsed();
     let span = (nanos(began), nanos(now));
     let resource = [
-        ("service.name", "ws-gateway"),
+        ("service.name", "odin-gateway"),
         ("service.version", env!("CARGO_PKG_VERSION")),
         ("service.instance.id", instance),
     ];

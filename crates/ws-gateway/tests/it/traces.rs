@@ -13,6 +13,11 @@ use odin_publisher::{
         traces::{Service, Tracer},
     },
 };
+use opentelemetry_proto::tonic::{
+    collector::metrics::v1::ExportMetricsServiceRequest,
+    metrics::v1::{metric::Data, number_data_point::Value},
+};
+use prost::Message as _;
 use tokio::runtime::Handle;
 use ws_gateway::{config::Config, provision::provision};
 
@@ -55,6 +60,38 @@ async fn publish_traced(feeder: &Feeder, subject: &str) -> u64 {
 async fn stop(mut odin: Odin) {
     odin.gateway.begin_stop();
     odin.gateway.ended().await;
+}
+
+/// The same instruments as Prometheus reads, without anybody asking.
+#[tokio::test]
+async fn metrics_are_pushed_at_every_interval() {
+    let mut collector = Collector::start().await;
+    let url = collector.url.clone();
+    let odin = Odin::start_with(move |config| {
+        config.telemetry.otlp_endpoint = Some(url);
+        config.telemetry.metrics_interval = Duration::from_secs(1);
+    })
+    .await;
+    let _client = odin.client().await;
+    until("a push with the client in it", async || {
+        let taken = collector.request().await;
+        assert_eq!(
+            (taken.path.as_str(), &taken.headers["content-type"].as_bytes()[..]),
+            ("/v1/metrics", &b"application/x-protobuf"[..])
+        );
+        let request = ExportMetricsServiceRequest::decode(taken.body).expect("a batch of metrics");
+        let metrics = &request.resource_metrics[0].scope_metrics[0].metrics;
+        let connections = metrics.iter().find(|metric| metric.name == "odin_gateway_connections").expect("there");
+        let Some(Data::Gauge(gauge)) = &connections.data else { panic!("{connections:?}") };
+        (gauge.data_points[0].value == Some(Value::AsInt(1))).then_some(())
+    })
+    .await;
+    // A collector that refuses disturbs nobody, and is tried again.
+    collector.answers(Answer::Status(503));
+    for _ in 0..3 {
+        collector.request().await;
+    }
+    odin.publisher.publish("odin.tokens.BTC.price", r#"{"price":1}"#).await;
 }
 
 fn number(span: &SpanTaken, name: &str) -> u64 {
