@@ -24,8 +24,9 @@ DEBUG := $(abspath $(or $(CARGO_TARGET_DIR),target)/debug)
 CHROMIUM ?= /usr/bin/chromium
 REAL_PARTS := ODIN_DEVKIT='$(DEBUG)/odin-devkit' ODIN_GATEWAY='$(DEBUG)/ws-gateway' CHROMIUM='$(CHROMIUM)' ODIN_CHROMIUM='$(CHROMIUM)'
 
-.PHONY: help build page demo test fmt fmt-check lint test-rust docs test-programs test-typescript test-page test-java \
-	chaos door bench load soak kill polling provision fuzz autobahn clean
+.PHONY: help build page demo cluster test sizes compose-check test-deploy observability fmt fmt-check lint test-rust docs \
+	test-programs test-typescript test-page test-java chart chart-sync chart-schemas drill chaos door bench load soak kill polling provision \
+	fuzz autobahn clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,7 +51,21 @@ clients/web/dist/index.html: clients/web/node_modules/.package-lock.json \
 demo: build page ## Live prices on this machine, in the terminal and on a page: NATS, two gateways, simulator; Ctrl-C stops all
 	@exec $(RELEASE)/odin-devkit demo $(ARGS)
 
-test: fmt-check lint test-rust docs test-typescript test-page test-java ## Everything CI runs, each step below
+cluster: build page ## The topology of docker-compose.yml without Docker (needs haproxy): ARGS='--orders -- --drain-window 5s'
+	@exec $(RELEASE)/odin-devkit cluster $(ARGS)
+
+test: fmt-check lint sizes test-deploy test-rust docs observability test-typescript test-page test-java chart ## Everything CI runs, each step below
+
+compose-check: build ## Check deploy/ and docker-compose.yml with the programs that read them (Go builds two of them, minutes)
+	deploy/tools.sh
+	deploy/check.py --gateway $(RELEASE)/ws-gateway $(ARGS)
+
+test-deploy: ## The same with what is on this machine
+	deploy/check.py
+
+observability: test-programs ## Alerts, runbooks and dashboards against a real odin and a real Prometheus (needs HAProxy)
+	deploy/prometheus/tools.sh
+	deploy/prometheus/check.py --programs '$(DEBUG)' $(ARGS)
 
 fmt: ## Format the code
 	$(CARGO) fmt --all
@@ -63,6 +78,9 @@ lint: ## Clippy, warnings are errors
 
 test-rust: ## Unit and integration tests, on real nats-servers
 	$(CARGO) test $(LOCKED) --workspace
+
+sizes: ## The plans of docs/operations/scale.md are what loadtest/sizing.py computes
+	python3 loadtest/sizing.py --check
 
 docs: ## API documentation, warnings are errors
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc $(LOCKED) --workspace --no-deps
@@ -79,6 +97,19 @@ test-page: test-programs clients/web/node_modules/.package-lock.json ## The live
 test-java: test-programs ## The Java client: vectors, real gateways, the examination for clients (needs a JDK and Maven)
 	$(MVN) --batch-mode --no-transfer-progress -q -f clients/java/pom.xml test \
 		-Dodin.devkit='$(DEBUG)/odin-devkit' -Dodin.gateway='$(DEBUG)/ws-gateway'
+
+drill: build ## Lose streams, disks and revocations with clients connected, and bring them back (needs the nats command line)
+	PROGRAMS='$(abspath $(RELEASE))' loadtest/geographic/drill.py $(ARGS)
+
+chart: test-programs ## The Helm chart: lint, schemas, tests, and a real gateway with what it renders (no cluster)
+	ODIN_GATEWAY='$(DEBUG)/ws-gateway' ODIN_BINARIES='$(DEBUG)' helm/check.sh $(ARGS)
+
+chart-sync: ## Copy alerts and dashboards of deploy/ into the chart, which can read nothing else
+	helm/sync.sh
+
+# After another version in helm/schemas/generate.py, or another kind in the chart.
+chart-schemas:
+	.tools/chart/bin/python helm/schemas/generate.py
 
 chaos: build ## Break everything under load, and prove that nothing was lost: ARGS='--rounds 6 --seed 1'
 	$(RELEASE)/odin-chaos run $(ARGS)

@@ -62,7 +62,7 @@ impl GatewayBuilder {
     }
 
     /// Takes ports that stay this gateway's own while its handle lives, so that [`Gateway::restart`] finds them free.
-    /// `--listen` and `--admin-listen` must not be among the arguments then.
+    /// An address among the arguments is used as it is.
     #[must_use]
     pub fn keep_ports(mut self) -> Self {
         self.keeps_ports = true;
@@ -77,6 +77,9 @@ impl GatewayBuilder {
         let mut leases = Vec::new();
         if self.keeps_ports {
             for option in ["--listen", "--admin-listen"] {
+                if self.args.iter().any(|arg| is_option(arg, option)) {
+                    continue;
+                }
                 let lease = Lease::take()?;
                 self.args.extend([option.into(), format!("127.0.0.1:{}", lease.port()).into()]);
                 leases.push(lease);

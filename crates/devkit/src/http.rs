@@ -19,7 +19,36 @@ pub(crate) async fn get(address: &str, path: &str) -> Option<(u16, String)> {
         let answer = String::from_utf8(answer).ok()?;
         let (head, body) = answer.split_once("\r\n\r\n")?;
         let status = head.split(' ').nth(1)?.parse().ok()?;
-        Some((status, body.to_owned()))
+        let is_chunked = head.to_ascii_lowercase().contains("\r\ntransfer-encoding: chunked");
+        let body = if is_chunked { joined(body)? } else { body.to_owned() };
+        Some((status, body))
     };
     tokio::time::timeout(TIME_LIMIT, exchange).await.ok().flatten()
+}
+
+/// A body without the sizes of its chunks, if all of them are there.
+fn joined(mut chunks: &str) -> Option<String> {
+    let mut body = String::new();
+    loop {
+        let (size, rest) = chunks.split_once("\r\n")?;
+        let size = usize::from_str_radix(size.split(';').next()?.trim(), 16).ok()?;
+        if size == 0 {
+            return Some(body);
+        }
+        body.push_str(rest.get(..size)?);
+        chunks = rest.get(size..)?.strip_prefix("\r\n")?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn joins_whole_chunks_only() {
+        assert_eq!(joined("3\r\na\r\n\r\n2;x=y\r\nbc\r\n0\r\n\r\n").as_deref(), Some("a\r\nbc"));
+        for cut in ["", "3\r\na", "3\r\nabcd\r\n0\r\n", "x\r\n", "2\r\nbc\r\n"] {
+            assert_eq!(joined(cut), None, "{cut:?}");
+        }
+    }
 }

@@ -1,9 +1,12 @@
 //! `odin-devkit`: real NATS servers, all of odin on one machine, and an examination of clients, from the command line.
 
+mod compose;
 mod conform;
 mod demo;
+mod fleet;
 mod lines;
 mod nats;
+mod programs;
 mod stage;
 mod stop;
 
@@ -26,6 +29,9 @@ enum Command {
     Nats(nats::Args),
     /// Runs NATS, two gateways, the price simulator and the terminal client until Ctrl-C.
     Demo(demo::Args),
+    /// Runs what docker-compose.yml does without Docker: a NATS cluster, gateways behind the real HAProxy, the simulator
+    /// and the page, until Ctrl-C; takes orders to break and roll them.
+    Cluster(compose::Args),
     /// Runs NATS, gateways and a balancer for tests in any language: one line of JSON says where, then it takes orders.
     Stage(stage::Args),
     /// Plays a gateway to a client of any language, and reports whether it keeps to the protocol.
@@ -41,6 +47,7 @@ async fn main() -> ExitCode {
     let result = match args.command {
         Command::Nats(args) => nats::run(args).await,
         Command::Demo(args) => demo::run(args).await,
+        Command::Cluster(args) => compose::run(args).await,
         Command::Stage(args) => stage::run(args).await,
         Command::Conform(args) => conform::run(args).await,
     };

@@ -8,18 +8,15 @@ mod order;
 
 use std::io::Write as _;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use serde_json::json;
 
+use crate::fleet::LOOK_INTERVAL;
 use crate::lines::lines;
 use crate::stop::StopSignals;
 use cast::Cast;
 use order::Order;
-
-/// How often we look whether a part has ended by itself.
-const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {

@@ -1,6 +1,7 @@
 //! What a person types: commands, flags and their environment variables.
 
 mod nats;
+mod trace;
 mod value;
 
 use std::num::NonZeroU64;
@@ -11,6 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use odin_publisher::Template;
 
 pub(crate) use nats::{NatsArgs, PublishArgs};
+pub(crate) use trace::TraceArgs;
 pub(crate) use value::{Kinds, Rate, Speed};
 use value::{delimiter, duration, kinds, pair, timestamp};
 
@@ -137,6 +139,8 @@ pub(crate) struct SimulateArgs {
     #[command(flatten)]
     pub(crate) publish: PublishArgs,
     #[command(flatten)]
+    pub(crate) trace: TraceArgs,
+    #[command(flatten)]
     pub(crate) report: ReportArgs,
 }
 
@@ -169,6 +173,8 @@ pub(crate) struct PipeArgs {
     pub(crate) nats: NatsArgs,
     #[command(flatten)]
     pub(crate) publish: PublishArgs,
+    #[command(flatten)]
+    pub(crate) trace: TraceArgs,
     #[command(flatten)]
     pub(crate) report: ReportArgs,
 }
@@ -214,6 +220,8 @@ pub(crate) struct ReplayArgs {
     pub(crate) nats: NatsArgs,
     #[command(flatten)]
     pub(crate) publish: PublishArgs,
+    #[command(flatten)]
+    pub(crate) trace: TraceArgs,
     #[command(flatten)]
     pub(crate) report: ReportArgs,
 }

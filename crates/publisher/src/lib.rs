@@ -11,6 +11,9 @@
 //! - **bounded**: so many messages and bytes are accepted and not yet answered, then callers wait
 //!   ([`Publisher::publish`]) or are told so ([`Publisher::try_publish`]).
 //!
+//! A message may belong to a trace ([`Message::with_context`]), or begin one ([`Options::traces`]): its headers say so to
+//! whoever receives it.
+//!
 //! It does not create streams, does not publish without an acknowledgement and does not look inside payloads.
 //!
 //! [`market`] is the simulator's model: prices, volumes, signals and users, from a seed, without clock or I/O.
@@ -35,9 +38,11 @@ mod publisher;
 mod stats;
 mod subject;
 
+/// Spans, and the way to a collector, for [`Traces`] and [`Message::with_context`].
+pub use odin_telemetry as telemetry;
 pub use publisher::{
     Ack, Auth, ConnectError, Message, Options, OptionsError, PublishError, Published, Publisher, StreamCheck,
-    StreamError, Tls, new_message_id,
+    StreamError, Tls, Traces, new_message_id,
 };
 pub use stats::{Refusals, Stats};
 pub use subject::{Subject, SubjectError, Template, TemplateError};

@@ -20,6 +20,7 @@ pub(crate) async fn run(args: &PipeArgs, stop: CancellationToken) -> anyhow::Res
         command: "pipe",
         nats: &args.nats,
         publish: &args.publish,
+        trace: &args.trace,
         report: &args.report,
         example: mapping.example(),
         total_bytes: None,

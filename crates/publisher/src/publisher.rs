@@ -10,6 +10,7 @@ mod job;
 mod message;
 mod options;
 mod queue;
+mod trace;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 pub use error::{ConnectError, PublishError, StreamError};
 pub use message::{Ack, Message, Published, new_message_id};
 pub use options::{Auth, Options, OptionsError, Tls};
+pub use trace::Traces;
 
 use crate::stats::{Counters, Stats};
 use crate::subject::Subject;
@@ -51,6 +53,7 @@ pub struct Publisher {
     max_in_flight: usize,
     max_in_flight_bytes: usize,
     max_message_bytes: usize,
+    traces: Option<Traces>,
 }
 
 /// What the server says about the stream of a subject.
@@ -113,6 +116,7 @@ impl Publisher {
             max_in_flight: options.max_in_flight,
             max_in_flight_bytes: options.max_in_flight_bytes,
             max_message_bytes: options.max_message_bytes,
+            traces: options.traces,
         })
     }
 
@@ -267,16 +271,19 @@ impl Publisher {
     }
 
     /// Hands a message whose permits are taken to the driver.
-    fn accept(&self, message: Message, cost: u32) -> Result<Ack, PublishError> {
+    fn accept(&self, mut message: Message, cost: u32) -> Result<Ack, PublishError> {
         let (answer, outcome) = oneshot::channel();
+        let plan = trace::Plan::of(self.traces.as_ref(), &mut message, self.max_message_bytes);
         let id: Arc<str> = message.id.map_or_else(new_id, Into::into);
         let subject = message.subject.clone();
+        let trace = plan.map(|plan| plan.begin(&message.subject, &id, message.payload.len()));
         let job = Job {
             subject: message.subject,
             payload: message.payload,
             id: Arc::clone(&id),
             ttl: message.ttl,
             expect_last_sequence: message.expect_last_sequence,
+            trace,
             cost,
             answer,
         };

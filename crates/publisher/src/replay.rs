@@ -51,6 +51,7 @@ pub(crate) async fn run(args: &ReplayArgs, stop: CancellationToken) -> anyhow::R
         command: "replay",
         nats: &args.nats,
         publish: &args.publish,
+        trace: &args.trace,
         report: &args.report,
         example,
         total_bytes,

@@ -4,13 +4,19 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use odin_publisher::{ConnectError, Options, Publisher, StreamError, Subject};
+use odin_publisher::telemetry::Sender;
+use odin_publisher::telemetry::traces::{Counts, Service, Tracer};
+use odin_publisher::{ConnectError, Options, Publisher, StreamError, Subject, Traces};
 use rand::RngExt;
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use crate::args::{NatsArgs, PublishArgs, ReportArgs};
+use crate::args::{NatsArgs, PublishArgs, ReportArgs, TraceArgs};
 use crate::outcome::{NO_STREAM_HINT, Outcomes};
 use crate::report::{End, Progress, Report};
+
+/// How long a run's end waits for the collector.
+const FLUSH_LIMIT: Duration = Duration::from_secs(3);
 
 /// A run in the middle of its life.
 #[derive(Debug)]
@@ -27,6 +33,7 @@ pub(crate) struct Setup<'a> {
     pub(crate) command: &'static str,
     pub(crate) nats: &'a NatsArgs,
     pub(crate) publish: &'a PublishArgs,
+    pub(crate) trace: &'a TraceArgs,
     pub(crate) report: &'a ReportArgs,
     /// A subject like those to come, if one is known.
     pub(crate) example: Option<Subject>,
@@ -39,7 +46,8 @@ pub(crate) async fn run<F>(setup: Setup<'_>, stop: CancellationToken, source: F)
 where
     F: AsyncFnOnce(&Session) -> anyhow::Result<(End, u64)>,
 {
-    let options = setup.nats.options(setup.publish);
+    let traces = start_traces(setup.trace)?;
+    let options = Options { traces: traces.clone(), ..setup.nats.options(setup.publish) };
     let Some(publisher) = stop.run_until_cancelled(connect(&options, setup.nats.wait)).await else {
         anyhow::bail!("stopped before there was a connection");
     };
@@ -54,9 +62,33 @@ where
     let stats = session.publisher.close(setup.publish.grace).await;
     let elapsed = began.elapsed();
     session.outcomes.finish().await;
+    if let Some(traces) = traces {
+        end_traces(&traces).await;
+    }
     session.progress.finish();
     let (ended, bad_lines) = result?;
     Ok(Report::new(setup.command, ended, bad_lines, elapsed, &stats))
+}
+
+/// Gets ready to tell a collector, if that is wanted. Whether one is there is not asked: publishing does not depend on it.
+fn start_traces(args: &TraceArgs) -> anyhow::Result<Option<Traces>> {
+    let Some((endpoint, ratio)) = args.endpoint()? else {
+        return Ok(None);
+    };
+    tracing::info!(endpoint = %endpoint.base(), "telling a collector about publications");
+    let instance = odin_publisher::new_message_id();
+    let service = Service { name: "odin-publisher", version: env!("CARGO_PKG_VERSION"), instance: &instance };
+    let tracer = Tracer::start(service, Sender::new(endpoint)?, Handle::current())?;
+    Ok(Some(Traces { tracer, ratio }))
+}
+
+/// Sends what is left, for a moment, and says what got lost.
+async fn end_traces(traces: &Traces) {
+    let in_time = traces.tracer.shutdown(FLUSH_LIMIT).await;
+    let Counts { exported, dropped, failed } = traces.tracer.counts();
+    if !in_time || dropped + failed > 0 {
+        tracing::warn!(exported, dropped, failed, "not all spans were sent");
+    }
 }
 
 /// Connects, and goes on trying for `wait` while nobody answers.

@@ -43,6 +43,7 @@ pub(crate) async fn run(args: &SimulateArgs, stop: CancellationToken) -> anyhow:
         command: "simulate",
         nats: &args.nats,
         publish: &args.publish,
+        trace: &args.trace,
         report: &args.report,
         example: Some(Subject::parse("odin.system.health")?),
         total_bytes: None,

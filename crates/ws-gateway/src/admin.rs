@@ -8,7 +8,7 @@ use std::time::Instant;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware;
-use axum::routing::{MethodRouter, delete, get, post};
+use axum::routing::{MethodRouter, delete, get, post, put};
 use tokio::sync::{Notify, watch};
 
 mod access;
@@ -165,6 +165,7 @@ fn closed_routes() -> Vec<(&'static str, MethodRouter<Shared>)> {
         ("/v1/revocations/{id}", delete(orders::lift)),
         ("/v1/drain", post(process::drain)),
         ("/v1/reload", post(process::reload)),
+        ("/v1/log", put(process::set_log_level)),
     ]
 }
 

@@ -2,12 +2,14 @@
 //! reports all that is wrong at once.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, ValueEnum, ValueHint, value_parser};
 use clap_complete::Shell;
 
 use crate::config::{CONFIG_VARIABLE, Inputs, OPTIONS, Problem, Source};
+use crate::health::Question;
 
 /// What was typed.
 #[derive(Debug)]
@@ -33,6 +35,13 @@ pub enum Action {
     Provision {
         /// Change what can be changed.
         update: bool,
+    },
+    /// Ask a running gateway how it is.
+    Health {
+        /// Whom; without it the one of the configuration.
+        address: Option<SocketAddr>,
+        /// What.
+        question: Question,
     },
     /// Print a completion script.
     Completions(Shell),
@@ -60,6 +69,10 @@ impl Args {
             "check-config" => Action::CheckConfig,
             "print-config" => Action::PrintConfig(*matches.get_one("format").expect("it has a default")),
             "provision" => Action::Provision { update: matches.get_flag("update") },
+            "health" => Action::Health {
+                address: matches.get_one("address").copied(),
+                question: if matches.get_flag("live") { Question::Live } else { Question::Ready },
+            },
             "completions" => {
                 let shell = *matches.get_one("shell").expect("clap demands it");
                 return Ok(Args { action: Action::Completions(shell), config_file: None, flags: Vec::new() });
@@ -118,6 +131,8 @@ pub fn command() -> Command {
     };
     let format = Arg::new("format").long("format").value_parser(value_parser!(Format)).default_value("toml");
     let update = Arg::new("update").long("update").action(ArgAction::SetTrue);
+    let live = Arg::new("live").long("live").action(ArgAction::SetTrue);
+    let address = Arg::new("address").long("address").value_name("ADDRESS").value_parser(value_parser!(SocketAddr));
     let shell = Arg::new("shell").required(true).value_parser(value_parser!(Shell));
     Command::new("ws-gateway")
         .version(env!("CARGO_PKG_VERSION"))
@@ -133,6 +148,11 @@ pub fn command() -> Command {
         .subcommand(
             with_options("provision", "Create the JetStream streams, or verify those that exist")
                 .arg(update.help("Change what differs and can be changed")),
+        )
+        .subcommand(
+            with_options("health", "Ask a running gateway whether it is ready; exit code 0 if it is, else 1")
+                .arg(live.help("Ask whether it runs at all"))
+                .arg(address.help("Admin address of the gateway, instead of the configured one")),
         )
         .subcommand(Command::new("completions").about("Print a completion script").arg(shell.help("For this shell")))
 }

@@ -47,6 +47,7 @@ mod drain;
 mod error;
 mod format;
 mod guest;
+pub mod health;
 mod http;
 pub mod identity;
 mod memory;
@@ -61,6 +62,7 @@ pub mod rules;
 mod shard;
 pub mod telemetry;
 mod tls;
+mod traces;
 
 pub use auth::AuthSetupError;
 pub use error::RunError;
@@ -75,7 +77,7 @@ use control::{Link, Log, LogState, Orders, Revocations};
 use current::{Current, UserRates};
 use drain::Stage;
 use guest::Shared;
-use metrics::{CloseReason, Metrics};
+use metrics::{CloseReason, ControlMetrics, Metrics};
 use tls::Tls;
 
 /// Questions of one shard to the bus that may wait for an answer.
@@ -218,7 +220,10 @@ pub async fn run_reloadable(
     let boot = boot_id();
     let (queues, inboxes): (Vec<_>, Vec<_>) =
         (0..config.shards.get()).map(|_| queue::channel(config.feeds.shard_queue_bytes)).unzip();
-    let me = (Name::here(listeners.address().port()), Boot(boot));
+    let name = Name::here(listeners.address().port());
+    let gateway = name.as_str().to_owned();
+    let tracer = traces::start(&config.telemetry, &gateway)?;
+    let me = (name, Boot(boot));
     let cluster = Arc::new(Cluster::new(me, currents.clone(), metrics.clone(), queues.clone(), link.clone()));
     let shared = Arc::new(Shared {
         addresses: Arc::default(),
@@ -238,6 +243,7 @@ pub async fn run_reloadable(
     };
     let drain = Arc::new(Notify::new());
 
+    let mirror = tokio::spawn(mirror(readiness.clone(), currents.clone(), metrics.control.clone()));
     let admin = Admin {
         metrics: metrics.clone(),
         readiness,
@@ -272,10 +278,11 @@ pub async fn run_reloadable(
     drop(commands);
     let bus = {
         let (config, currents) = (config.clone(), currents.clone());
-        let metrics = metrics.bus.clone();
+        let (metrics, tracer) = (metrics.bus.clone(), tracer.clone());
         spawn("odin-bus", move || async move {
             let connections = bus::connect(&config.nats).await?;
-            let sequencer = bus::Bus::new(config, metrics, queues, bus_ready, &connections);
+            let tell = (tracer, gateway.as_str());
+            let sequencer = bus::Bus::new(config, metrics, queues, bus_ready, &connections, tell);
             sequencer.run(asked, connections.events, currents).await;
             Ok::<(), RunError>(())
         })?
@@ -312,13 +319,18 @@ pub async fn run_reloadable(
             () = &mut stop => ended.await?,
         }
     }
-    for task in [reload, sweeps, memory] {
+    for task in [reload, sweeps, memory, mirror] {
         task.abort();
     }
     drop(stop_control);
     // It has a goodbye to say, which does not take long.
     let _ = control.await;
     admin.abort();
+    if let Some(tracer) = tracer
+        && !tracer.shutdown(traces::FLUSH_LIMIT).await
+    {
+        tracing::warn!(counts = ?tracer.counts(), "not all spans were sent");
+    }
     let remained = metrics.connected_clients();
     let left = metrics.sum(|shard| shard.connections_closed.of(CloseReason::Drain).get());
     tracing::info!(left, remained, "stopped");
@@ -350,6 +362,27 @@ async fn wait_for(threads: Vec<Thread<io::Result<()>>>) -> Result<(), RunError> 
         thread.await.map_err(|_| RunError::Panic)?.map_err(RunError::Shard)?;
     }
     Ok(())
+}
+
+/// Shows as numbers what others decide.
+async fn mirror(
+    mut readiness: watch::Receiver<Readiness>,
+    mut current: watch::Receiver<Arc<Current>>,
+    metrics: Arc<ControlMetrics>,
+) {
+    loop {
+        let word = *readiness.borrow_and_update();
+        metrics.ready.set(u64::from(word == Readiness::Ready));
+        metrics.draining.set(u64::from(word == Readiness::NotReady(NotReady::Draining)));
+        metrics.connection_limit.set(current.borrow_and_update().config.limits.connections as u64);
+        let changed = tokio::select! {
+            changed = readiness.changed() => changed,
+            changed = current.changed() => changed,
+        };
+        if changed.is_err() {
+            return;
+        }
+    }
 }
 
 /// Lets go of what nobody needs any more, now and then.

@@ -1,6 +1,7 @@
 //! The `ws-gateway` program: read what was typed, set up logging, run, tell the exit code.
 
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -8,8 +9,10 @@ use clap_complete::generate;
 use tracing::{error, info};
 use ws_gateway::args::{self, Action, Args, Format};
 use ws_gateway::config::{self, Config, ConfigError};
+use ws_gateway::health::{self, Question};
 use ws_gateway::{Listeners, Reload, provision, telemetry};
 
+mod descriptors;
 mod hangup;
 mod stop;
 
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
         Action::PrintConfig(Format::Toml) => print(&config::to_toml(&config)),
         Action::PrintConfig(Format::Json) => print(&format!("{:#}\n", config::to_json(&config))),
         Action::Provision { update } => create_streams(&config, update),
+        Action::Health { address, question } => ask(address.unwrap_or(config.admin_listen), question),
         Action::Completions(_) => unreachable!("done above"),
     };
     let code = result.unwrap_or_else(|error| {
@@ -66,6 +70,7 @@ fn serve(config: Config, reload: Reload) -> anyhow::Result<ExitCode> {
         for (table, options) in config::by_table(&config) {
             info!(table, %options, "configuration");
         }
+        descriptors::take_all(&config);
         let stop = stop::signal()?;
         hangup::reload_on(reload.reloader())?;
         ws_gateway::run_reloadable(config, listeners, reload, stop).await?;
@@ -78,6 +83,12 @@ fn create_streams(config: &Config, update: bool) -> anyhow::Result<ExitCode> {
     let report = runtime.block_on(provision::provision(config, update)).context("cannot provision")?;
     print(&report.to_string())?;
     Ok(if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn ask(address: SocketAddr, question: Question) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let answer = runtime.block_on(health::ask(address, question))?;
+    print(&format!("{answer}\n"))
 }
 
 /// To standard output. Whoever closes it early, like `head`, has seen enough.

@@ -6,7 +6,10 @@
 //! computed when it asks, from the table [`METRICS`], which is also what `docs/operations/metrics.md` is tested against.
 
 mod exposition;
+mod histogram;
 mod label;
+mod process;
+mod reading;
 mod table;
 
 use std::sync::Arc;
@@ -18,7 +21,12 @@ use odin_protocol::error::ErrorCode;
 use crate::format::Format;
 
 pub use exposition::{CONTENT_TYPE, Exposition};
-pub use label::{AuthResult, CloseReason, HandshakeRefusal, Label, Labelled, Outcome, ResumeResult};
+pub use histogram::{BOUNDS_US, Histogram, Tally};
+pub use label::{
+    AuthResult, Class, CloseReason, Fate, HandshakeRefusal, Hop, Label, Labelled, Outcome, ResumeResult, Settlement,
+};
+pub(crate) use process::resident_bytes;
+pub use reading::{Labels, Reading, Value};
 pub use table::{METRICS, Metric, MetricKind, markdown_table};
 
 /// A number that only grows, written by one thread and read by any.
@@ -99,6 +107,8 @@ pub struct ShardMetrics {
     pub handshakes_ok: Counter,
     /// Handshakes that did not.
     pub handshakes_refused: Labelled<HandshakeRefusal>,
+    /// How long those took that became a connection, from the accept on.
+    pub handshake_duration: Histogram,
     /// Handshakes in progress.
     pub handshakes_pending: Gauge,
     /// TCP connections of clients that ask for answers, not for a connection of the protocol.
@@ -114,11 +124,17 @@ pub struct ShardMetrics {
     /// Messages from clients.
     pub messages_in: Labelled<Format>,
     /// Bytes from clients, frames included.
-    pub bytes_in: Counter,
+    pub bytes_in: Labelled<Format>,
     /// Updates written to clients.
     pub deliveries: Labelled<Format>,
     /// Bytes written to clients, frames included.
-    pub bytes_out: Counter,
+    pub bytes_out: Labelled<Format>,
+    /// Publications that subscriptions were owed: each for every subscriber that its feed had when it came.
+    pub owed: Labelled<Class>,
+    /// What became of those.
+    pub settled: Labelled<(Class, Settlement)>,
+    /// From the bus into the sockets of those at head, for each publication.
+    pub to_socket: Histogram,
     /// Calls of `write` and its kin on client sockets.
     pub writes: Counter,
     /// The same that took less than was offered.
@@ -135,8 +151,8 @@ pub struct ShardMetrics {
     pub pings_out: Counter,
     /// WebSocket pongs received.
     pub pongs_in: Counter,
-    /// Turns of the shard's loop.
-    pub turns: Counter,
+    /// Turns of the shard's loop, and how long each was at work.
+    pub turn: Histogram,
     /// Bytes waiting in the queue from the bus.
     pub queue_bytes: Gauge,
     /// Times the queue was full.
@@ -176,6 +192,12 @@ pub struct ControlMetrics {
     pub revocations: Gauge,
     /// Orders of operators that were carried out.
     pub orders: Counter,
+    /// 1 while the gateway wants new connections.
+    pub ready: Gauge,
+    /// 1 from the beginning of the drain on.
+    pub draining: Gauge,
+    /// Connections that the process takes.
+    pub connection_limit: Gauge,
     /// 1 while the control stream cannot be read.
     pub control_lost: Gauge,
     /// Messages of the control stream that were no orders.
@@ -210,7 +232,11 @@ pub struct BusMetrics {
     pub live_received: Counter,
     /// Payload bytes of those.
     pub live_bytes: Counter,
-    /// Publications handed to shards, each once for every shard that wants it.
+    /// Messages of the stream that came for a feed, live or read to fill a hole.
+    pub received: Labelled<Class>,
+    /// What became of those.
+    pub sorted: Labelled<(Class, Fate)>,
+    /// Publications handed to shards.
     pub delivered: Counter,
     /// Messages that had been delivered before.
     pub duplicates_dropped: Counter,
@@ -222,10 +248,10 @@ pub struct BusMetrics {
     pub payload_ahead: Counter,
     /// Live messages whose publisher's clock cannot be right.
     pub clock_skews: Counter,
-    /// Live messages that say when they were made, by a clock that can be right.
-    pub stamped: Counter,
-    /// Milliseconds that those took from there into the stream, all together.
-    pub store_ms: Counter,
+    /// From the publisher into the stream, where the message says when it was made by a clock that can be right.
+    pub to_stream: Histogram,
+    /// From the stream to the sequencer, by the clocks of both.
+    pub to_gateway: Histogram,
     /// Publications dropped because no channel belongs to their subject.
     pub unmapped: Counter,
     /// Delete markers of the stream.

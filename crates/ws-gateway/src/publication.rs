@@ -1,6 +1,9 @@
 //! One publication on its way out: encoded once for each codec, shared by everybody who gets it.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Instant,
+};
 
 use bytes::Bytes;
 use odin_protocol::{
@@ -10,7 +13,7 @@ use odin_protocol::{
     message::ServerMessage,
 };
 
-use crate::format::Format;
+use crate::{format::Format, traces::Trace};
 
 /// What became of a stored message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,7 +35,11 @@ pub(crate) struct Publication {
     /// The previous sequence of the subject in this feed; 0 for the first, None if not known.
     pub(crate) prev: Option<u64>,
     pub(crate) ts_ms: i64,
+    /// When the gateway had it.
+    pub(crate) received: Instant,
     pub(crate) body: Body,
+    /// Only if its publisher began a trace that is continued.
+    pub(crate) trace: Option<Box<Trace>>,
     live: [OnceLock<Bytes>; Format::ALL.len()],
     snapshot: [OnceLock<Bytes>; Format::ALL.len()],
 }
@@ -54,7 +61,9 @@ impl Publication {
             seq,
             prev,
             ts_ms,
+            received: Instant::now(),
             body,
+            trace: None,
             live: Default::default(),
             snapshot: Default::default(),
         }

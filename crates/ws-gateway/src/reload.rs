@@ -7,10 +7,11 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
-    config::{Config, ConfigError, differences},
+    config::{Config, ConfigError, Log, Telemetry, differences},
     current::Current,
     error::with_causes,
     metrics::{ControlMetrics, Outcome},
+    telemetry,
 };
 
 /// Requests that may wait; they come from people.
@@ -88,6 +89,7 @@ impl Reload {
                 let before = current.borrow().clone();
                 let (config, change) = merge(&before.config, read);
                 let next = before.successor(config).map_err(|error| with_causes(&error))?;
+                telemetry::set_level(&next.config.log.level).map_err(|error| with_causes(&error))?;
                 current.send_replace(Arc::new(next));
                 Ok(change)
             });
@@ -117,7 +119,13 @@ fn merge(old: &Config, new: Config) -> (Config, Value) {
         limits: new.limits.clone(),
         heartbeat: new.heartbeat.clone(),
         drain: new.drain.clone(),
+        telemetry: Telemetry {
+            trace_ratio: new.telemetry.trace_ratio,
+            spans_per_second: new.telemetry.spans_per_second,
+            ..old.telemetry.clone()
+        },
         rules: new.rules.clone(),
+        log: Log { level: new.log.level.clone(), ..old.log.clone() },
         ..old.clone()
     };
     let change = json!({

@@ -59,9 +59,11 @@ mod resume;
 mod ring;
 mod roster;
 mod session;
+mod settlement;
 mod signing_in;
 mod stream;
 mod subscription;
+mod traced;
 
 use acceptor::{Acceptor, Arrival, Turnstile};
 use connection::Connection;
@@ -297,7 +299,7 @@ impl Shard {
                 self.start_departures();
             }
             self.answer_questions();
-            self.metrics.turns.add(1);
+            self.metrics.turn.observe(now.elapsed());
             if !self.again.is_empty() {
                 more.notify_one();
             }
@@ -361,6 +363,8 @@ impl Shard {
                         }
                         let room_bytes = self.ring_limit_bytes.saturating_sub(self.ring_bytes);
                         self.ring_bytes -= feed.ring.bytes();
+                        let subscribers: usize = feed.subscribers.iter().map(Vec::len).sum();
+                        self.metrics.owed.of(feed.class()).add(subscribers as u64);
                         feed.publish(publication, room_bytes);
                         self.ring_bytes += feed.ring.bytes();
                     }

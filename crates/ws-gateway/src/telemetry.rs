@@ -60,21 +60,40 @@ pub enum TelemetryError {
 /// The way to standard error, once the process logs.
 static SINK: OnceLock<Sink> = OnceLock::new();
 
+/// What is logged, once the process logs. It can be changed.
+static LEVEL: OnceLock<Level> = OnceLock::new();
+
+/// Takes another filter.
+type Level = Box<dyn Fn(EnvFilter) + Send + Sync>;
+
 /// Sets up logging for the process, to standard error.
 ///
 /// # Errors
 /// When the level is invalid, logging was set up before, or there is no thread to be had.
 pub fn init(log: &Log) -> Result<(), TelemetryError> {
-    let filter = filter(log)?;
+    let filter = parse(&log.level)?;
     let format = log.format;
     let sink = Sink::start(io::stderr(), move |lost| line::say_lost(format, lost)).map_err(TelemetryError::Thread)?;
     // Colour is for terminals only; standard error of a pod is none.
-    match format {
-        LogFormat::Json => json(filter, sink.clone()).try_init()?,
-        LogFormat::Text => text(filter, sink.clone()).try_init()?,
-    }
+    let level = match format {
+        LogFormat::Json => start(json(filter, sink.clone()))?,
+        LogFormat::Text => start(text(filter, sink.clone()))?,
+    };
     // Set once: a second time there is no way to here.
     let _ = SINK.set(sink);
+    let _ = LEVEL.set(level);
+    Ok(())
+}
+
+/// Logs from here on by another level, in the same words as `log.level`. Nothing happens where the process does not log.
+///
+/// # Errors
+/// [`TelemetryError::Level`]: it is neither a level nor a list of directives, and the old one stays.
+pub fn set_level(level: &str) -> Result<(), TelemetryError> {
+    let filter = parse(level)?;
+    if let Some(set) = LEVEL.get() {
+        set(filter);
+    }
     Ok(())
 }
 
@@ -85,16 +104,29 @@ pub fn flush() {
     }
 }
 
-fn filter(log: &Log) -> Result<EnvFilter, TelemetryError> {
-    let level = log.level.clone();
-    EnvFilter::builder().parse(&level).map_err(|source| TelemetryError::Level { level, source })
+/// Lines that were dropped since the process began, because nobody took them.
+pub fn lost_lines() -> u64 {
+    SINK.get().map_or(0, Sink::all_lost)
 }
 
-fn json<W>(filter: EnvFilter, writer: W) -> impl tracing::Subscriber + Send + Sync
+fn parse(level: &str) -> Result<EnvFilter, TelemetryError> {
+    EnvFilter::builder().parse(level).map_err(|source| TelemetryError::Level { level: level.to_owned(), source })
+}
+
+/// A subscriber, and what sets its level.
+type Logging<S> = (S, Level);
+
+fn start(logging: Logging<impl SubscriberInitExt>) -> Result<Level, TelemetryError> {
+    let (subscriber, level) = logging;
+    subscriber.try_init()?;
+    Ok(level)
+}
+
+fn json<W>(filter: EnvFilter, writer: W) -> Logging<impl tracing::Subscriber + Send + Sync>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    tracing_subscriber::fmt()
+    let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(writer)
         .with_ansi(false)
@@ -102,21 +134,27 @@ where
         .log_internal_errors(false)
         .fmt_fields(line::JsonFields)
         .event_format(line::JsonLine)
-        .finish()
+        .with_filter_reloading();
+    let handle = subscriber.reload_handle();
+    // It fails when the subscriber is gone, which the process's is not.
+    (subscriber.finish(), Box::new(move |filter| handle.reload(filter).unwrap_or_default()))
 }
 
-fn text<W>(filter: EnvFilter, writer: W) -> impl tracing::Subscriber + Send + Sync
+fn text<W>(filter: EnvFilter, writer: W) -> Logging<impl tracing::Subscriber + Send + Sync>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    tracing_subscriber::fmt()
+    let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(writer)
         .with_ansi(false)
         // It would go where the lines cannot go either, and panic there.
         .log_internal_errors(false)
         .fmt_fields(line::TextFields)
-        .finish()
+        .with_filter_reloading();
+    let handle = subscriber.reload_handle();
+    // It fails when the subscriber is gone, which the process's is not.
+    (subscriber.finish(), Box::new(move |filter| handle.reload(filter).unwrap_or_default()))
 }
 
 #[cfg(test)]
@@ -143,10 +181,10 @@ mod tests {
         let lines = Lines::default();
         let writer = lines.clone();
         let make = move || writer.clone();
-        let filter = filter(&Log { level: level.to_owned(), format }).expect("a level");
+        let filter = parse(level).expect("a level");
         match format {
-            LogFormat::Json => tracing::subscriber::with_default(json(filter, make), events),
-            LogFormat::Text => tracing::subscriber::with_default(text(filter, make), events),
+            LogFormat::Json => tracing::subscriber::with_default(json(filter, make).0, events),
+            LogFormat::Text => tracing::subscriber::with_default(text(filter, make).0, events),
         }
         let bytes = lines.0.lock().expect("no panic while writing").clone();
         String::from_utf8(bytes).expect("logs are text")
@@ -204,6 +242,22 @@ mod tests {
         };
         let text = log(LogFormat::Text, "info,loud=debug", events);
         assert!(text.contains("seen") && !text.contains("unseen"), "{text}");
-        assert!(filter(&Log { level: "info,=,".to_owned(), format: LogFormat::Text }).is_err());
+        assert!(parse("info,=,").is_err());
+    }
+
+    #[test]
+    fn the_level_may_change_while_it_logs() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let (subscriber, level) = json(parse("info").expect("a level"), move || writer.clone());
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::debug!("unseen");
+            level(parse("debug").expect("a level"));
+            tracing::debug!("seen");
+            level(parse("warn").expect("a level"));
+            tracing::info!("unseen");
+        });
+        let text = String::from_utf8(lines.0.lock().expect("no panic while writing").clone()).expect("text");
+        assert!(text.lines().count() == 1 && text.contains(r#""message":"seen""#), "{text}");
     }
 }

@@ -167,6 +167,44 @@ async fn serves_without_nats_but_is_not_ready() {
 }
 
 #[tokio::test]
+async fn says_how_a_running_gateway_is() {
+    let gateway = gateway().start_listening().await.expect("a gateway");
+    let admin = gateway.admin_url().trim_start_matches("http://").to_owned();
+    let ask = async |args: &[&str]| {
+        let args: Vec<String> =
+            ["health", "--address", &admin].iter().chain(args).map(|arg| (*arg).to_owned()).collect();
+        tokio::task::spawn_blocking(move || run(&args.iter().map(String::as_str).collect::<Vec<_>>(), &[]))
+            .await
+            .expect("no panic")
+    };
+    let live = ask(&["--live"]).await;
+    assert_eq!((live.status.code(), stdout(&live).trim()), (Some(0), r#"{"status":"live"}"#));
+    // There is no NATS.
+    let ready = ask(&[]).await;
+    assert_eq!(ready.status.code(), Some(1));
+    assert!(stderr(&ready).contains("nats_disconnected"), "{}", stderr(&ready));
+    let nobody = run(&["health", "--admin-listen", "127.0.0.1:1"], &[]);
+    assert_eq!(nobody.status.code(), Some(1));
+    assert!(stderr(&nobody).contains("no answer from http://127.0.0.1:1/readyz"), "{}", stderr(&nobody));
+    assert_eq!(run(&["health", "--address", "nowhere"], &[]).status.code(), Some(2));
+}
+
+/// Container runtimes often begin with 1,024.
+#[tokio::test]
+async fn takes_as_many_file_descriptors_as_it_may_and_says_when_they_are_too_few() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let script = folder.path().join("gateway");
+    odin_devkit::write_script(&script, &format!("ulimit -S -n 128 && ulimit -H -n 2000 && exec '{BINARY}' \"$@\""));
+    let few = odin_devkit::Gateway::builder(&script, "nats://127.0.0.1:1").args(["--limits-connections", "5000"]);
+    let gateway = few.start_listening().await.expect("it listens");
+    let line = gateway.process().wait_for_line("too few file descriptors", LIMIT).await.expect("it says so");
+    assert!(line.contains(r#""allowed":2000"#), "{line}");
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", gateway.process().pid())).expect("limits");
+    let files = limits.lines().find(|line| line.starts_with("Max open files")).expect("a line");
+    assert_eq!(files.split_whitespace().nth(3), Some("2000"), "{files}");
+}
+
+#[tokio::test]
 async fn a_signal_drains_and_exits_with_0() {
     let builder = gateway().args(["--drain-pause", "0s", "--drain-window", "0s"]);
     let mut gateway = builder.start_listening().await.expect("it listens");

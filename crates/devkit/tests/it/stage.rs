@@ -8,18 +8,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
-use crate::support::{LIMIT, exists, jetstream};
-
-/// The gateway named by `ODIN_GATEWAY`, else that of this build; without one there is nothing to stage.
-fn gateway_binary() -> Option<PathBuf> {
-    let named = std::env::var_os("ODIN_GATEWAY").map(PathBuf::from);
-    let beside = PathBuf::from(env!("CARGO_BIN_EXE_odin-devkit")).with_file_name("ws-gateway");
-    let found = named.or_else(|| beside.is_file().then_some(beside));
-    if found.is_none() {
-        eprintln!("skipped: no ws-gateway; build it with `cargo build -p ws-gateway`, or name it by ODIN_GATEWAY");
-    }
-    found
-}
+use crate::support::{LIMIT, exists, gateway_binary, jetstream};
 
 struct Stage {
     child: Child,

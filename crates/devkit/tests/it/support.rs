@@ -1,14 +1,52 @@
 //! What several tests need.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use async_nats::jetstream::{self, stream};
 use nix::errno::Errno;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
+use odin_devkit::Process;
 
 /// Longer than anything takes; reached only by failures.
 pub(crate) const LIMIT: Duration = Duration::from_secs(30);
+
+/// The gateway named by `ODIN_GATEWAY`, else that of this build; without one there is nothing to test.
+pub(crate) fn gateway_binary() -> Option<PathBuf> {
+    let named = std::env::var_os("ODIN_GATEWAY").map(PathBuf::from);
+    let beside = PathBuf::from(env!("CARGO_BIN_EXE_odin-devkit")).with_file_name("ws-gateway");
+    let found = named.or_else(|| beside.is_file().then_some(beside));
+    if found.is_none() {
+        eprintln!("skipped: no ws-gateway; build it with `cargo build -p ws-gateway`, or name it by ODIN_GATEWAY");
+    }
+    found
+}
+
+/// A program of the system. Debian keeps servers where not everybody's `PATH` goes. CI must have it.
+pub(crate) fn system_binary(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain(["/usr/sbin".into()]);
+    let found = folders.map(|folder| folder.join(name)).find(|path| path.is_file());
+    if found.is_none() {
+        assert!(std::env::var_os("CI").is_none(), "{name} is missing: install the package");
+        eprintln!("skipped: {name} is missing");
+    }
+    found
+}
+
+/// A file of the folder `deploy`.
+pub(crate) fn deployed(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../deploy").join(name)
+}
+
+/// Creates odin's streams, one copy of each.
+pub(crate) async fn provision(gateway: &std::path::Path, nats_url: &str) {
+    let process = Process::builder("ws-gateway provision", gateway).args(["provision", "--nats-url", nats_url]).spawn();
+    let process = process.expect("the program starts");
+    let status = process.wait(LIMIT).await.expect("it ends");
+    assert!(status.success(), "{status}\n{}", process.log());
+}
 
 /// Whether any process, also one that nobody has waited for, has this id.
 pub(crate) fn exists(pid: u32) -> bool {

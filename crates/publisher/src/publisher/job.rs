@@ -10,6 +10,7 @@ use tokio::sync::{Semaphore, oneshot};
 
 use super::error::PublishError;
 use super::message::Published;
+use super::trace::Trace;
 use crate::stats::Counters;
 use crate::subject::Subject;
 
@@ -29,6 +30,8 @@ pub(crate) struct Job {
     pub(crate) id: Arc<str>,
     pub(crate) ttl: Option<Duration>,
     pub(crate) expect_last_sequence: Option<u64>,
+    /// What is told about it, if anything.
+    pub(crate) trace: Option<Box<Trace>>,
     /// Byte permits it holds.
     pub(crate) cost: u32,
     pub(crate) answer: oneshot::Sender<Result<Published, PublishError>>,
@@ -54,6 +57,9 @@ impl Job {
         }
         if let Some(sequence) = self.expect_last_sequence {
             headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, sequence.to_string());
+        }
+        if let Some(trace) = &self.trace {
+            trace.write(&mut headers);
         }
         Attempt { subject: self.subject.clone(), payload: self.payload.clone(), headers, number }
     }

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use odin_telemetry::context::SpanContext;
 use rand::RngExt;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -30,6 +31,8 @@ pub struct Message {
     pub ttl: Option<Duration>,
     /// Store it only if the subject's last message has this sequence (0: there is none).
     pub expect_last_sequence: Option<u64>,
+    /// The trace it belongs to: what whoever receives it continues. Only if it is sampled; else as if there were none.
+    pub context: Option<Box<SpanContext>>,
 }
 
 /// The stream has it.
@@ -61,7 +64,7 @@ pub struct Ack {
 impl Message {
     /// A message under a new id, kept as long as the stream keeps messages.
     pub fn new(subject: Subject, payload: impl Into<Bytes>) -> Message {
-        Message { subject, payload: payload.into(), id: None, ttl: None, expect_last_sequence: None }
+        Message { subject, payload: payload.into(), id: None, ttl: None, expect_last_sequence: None, context: None }
     }
 
     /// The same under this id.
@@ -82,7 +85,13 @@ impl Message {
         Message { expect_last_sequence: Some(sequence), ..self }
     }
 
-    /// The size of its headers on the wire, in bytes.
+    /// The same, as part of a trace.
+    #[must_use]
+    pub fn with_context(self, context: SpanContext) -> Message {
+        Message { context: Some(Box::new(context)), ..self }
+    }
+
+    /// The size of its headers on the wire without those of a trace, in bytes.
     pub(super) fn header_bytes(&self) -> usize {
         let line = |name: &str, value: usize| name.len() + ": \r\n".len() + value;
         let digits = |number: u64| number.checked_ilog10().unwrap_or(0) as usize + 1;

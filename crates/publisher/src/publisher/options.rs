@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use super::trace::Traces;
+
 /// How long to wait for an acknowledgement before the same id is sent again.
 /// Longer than a graceful leader change (0.2 s), shorter than an election after a crash (4-9 s): retries cost nothing.
 const DEFAULT_ACK_TIMEOUT: Duration = Duration::from_secs(3);
@@ -55,6 +57,8 @@ pub struct Options {
     pub max_in_flight_bytes: usize,
     /// Largest message, payload and headers, in bytes; the server's own limit holds as well.
     pub max_message_bytes: usize,
+    /// Spans of publications; none without.
+    pub traces: Option<Traces>,
 }
 
 impl Default for Options {
@@ -73,6 +77,7 @@ impl Default for Options {
             max_in_flight: DEFAULT_MAX_IN_FLIGHT,
             max_in_flight_bytes: DEFAULT_MAX_IN_FLIGHT_BYTES,
             max_message_bytes: DEFAULT_MAX_MESSAGE_BYTES,
+            traces: None,
         }
     }
 }

@@ -369,13 +369,16 @@ impl Queue {
 
     /// Answers the caller, gives its room back, and lets the next of the subject come forward.
     fn settle(&mut self, key: u64, result: Result<Published, PublishError>, now: Instant) {
-        let Some(Entry { job, epoch, .. }) = self.entries.remove(&key) else {
+        let Some(Entry { mut job, epoch, attempts, .. }) = self.entries.remove(&key) else {
             return;
         };
         self.accounts.counters.settled(job.cost as usize);
         match &result {
             Ok(published) => self.accounts.counters.acked(published.duplicate, published.latency),
             Err(error) => self.accounts.counters.failed(error),
+        }
+        if let Some(trace) = job.trace.take() {
+            trace.end(&result, attempts);
         }
         self.accounts.messages.add_permits(1);
         self.accounts.bytes.add_permits(job.cost as usize);

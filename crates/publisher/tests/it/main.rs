@@ -4,6 +4,7 @@
 //! - `once`: retries are stored once, whatever the server does meanwhile
 //! - `refused`: what cannot succeed is refused at once, by cause
 //! - `bounded`: so much in flight and no more
+//! - `trace`: spans of publications
 //! - `program`: the `odin-publisher` program, from the outside
 
 mod bounded;
@@ -12,3 +13,4 @@ mod order;
 mod program;
 mod refused;
 mod support;
+mod trace;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
 
+use odin_publisher::telemetry::collector::Collector;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
@@ -13,7 +14,7 @@ use crate::support::{World, odin_stream, soon};
 fn program(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_odin-publisher"));
     for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("ODIN_") {
+        if ["ODIN_", "OTEL_"].iter().any(|own| name.to_string_lossy().starts_with(own)) {
             command.env_remove(name);
         }
     }
@@ -260,11 +261,46 @@ async fn a_file_or_server_that_is_not_there_is_a_failure_to_start() {
     assert!(stderr.contains("nats://***@127.0.0.1:1") && !stderr.contains("hunter2"), "{stderr}");
 }
 
+/// Checklist 17: secrets in what is logged.
+#[tokio::test]
+async fn tells_a_collector_and_no_log_its_secret() {
+    let (world, mut collector) = (World::start().await, Collector::start().await);
+    let arguments = ["simulate", "--count", "5", "--rate", "max", "--trace-ratio", "1", "--log-level", "trace"];
+    let mut traced = publishing(&world, &arguments);
+    traced.env("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url);
+    traced.env("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20topsecret");
+    let output = finish(traced, "").await;
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert_eq!(report(&output)["acked"], 5);
+    let request = collector.request().await;
+    assert_eq!(request.headers["authorization"], "Bearer topsecret");
+    assert!(!text(&output.stderr).contains("topsecret") && !text(&output.stdout).contains("topsecret"));
+
+    let nowhere = finish(publishing(&world, &["simulate", "--count", "5", "--trace-ratio", "1"]), "").await;
+    assert_eq!(nowhere.status.code(), Some(1));
+    assert!(text(&nowhere.stderr).contains("--otlp-endpoint"), "{}", text(&nowhere.stderr));
+}
+
+/// A collector that is not there.
+#[tokio::test]
+async fn publishes_all_the_same_and_says_that_spans_were_lost() {
+    let world = World::start().await;
+    let arguments = ["simulate", "--count", "5", "--rate", "max", "--trace-ratio", "1"];
+    let mut traced = publishing(&world, &arguments);
+    traced.args(["--otlp-endpoint", "http://127.0.0.1:1"]);
+    let output = finish(traced, "").await;
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert_eq!(report(&output)["acked"], 5);
+    assert_eq!(text(&output.stderr).matches("spans cannot be sent").count(), 1, "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("not all spans were sent"), "{}", text(&output.stderr));
+}
+
 #[tokio::test]
 async fn explains_itself() {
     let help = finish(program(&["replay", "--help"]), "").await;
     assert_eq!(help.status.code(), Some(0));
-    for wanted in ["--speed", "--column", "--subject-template", "ODIN_NATS_URL", "--report", "CSV row"] {
+    for wanted in ["--speed", "--column", "--subject-template", "ODIN_NATS_URL", "--report", "CSV row", "--trace-ratio"]
+    {
         assert!(text(&help.stdout).contains(wanted), "{wanted}");
     }
     let completions = finish(program(&["completions", "bash"]), "").await;

@@ -3,17 +3,41 @@
 use std::time::Duration;
 
 use axum::Json;
+use axum::body::Bytes;
 use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
 use serde_json::json;
 
 use super::Shared;
-use super::answer::Failure;
+use super::answer::{self, Failure};
 use crate::reload::ReloadError;
+use crate::telemetry;
 
 /// Files are read and keys are fetched.
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Bytes of a log level with its directives.
+const LEVEL_BYTES: usize = 1024;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Level {
+    level: String,
+}
+
+/// Until the next reload or restart.
+pub(super) async fn set_log_level(body: Result<Bytes, BytesRejection>) -> Result<Response, Failure> {
+    let Level { level } = answer::body(body)?;
+    if level.is_empty() || level.len() > LEVEL_BYTES {
+        return Err(Failure::invalid(format!("a level has 1 to {LEVEL_BYTES} bytes")));
+    }
+    telemetry::set_level(&level).map_err(|_| Failure::invalid("neither a level nor a list of directives"))?;
+    tracing::info!(who = "admin", order = "log", level, "ordered");
+    Ok(Json(json!({ "level": level })).into_response())
+}
 
 /// The same as SIGTERM. Asked again, the answer is the same.
 pub(super) async fn drain(State(shared): State<Shared>) -> Response {

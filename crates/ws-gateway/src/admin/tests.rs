@@ -274,6 +274,23 @@ async fn a_reload_says_what_changed_or_why_nothing_did() {
 }
 
 #[tokio::test]
+async fn a_log_level_is_a_level_or_directives() {
+    for (body, status) in [
+        (r#"{"level":"debug"}"#, 200),
+        (r#"{"level":"info,ws_gateway::bus=trace"}"#, 200),
+        (r#"{"level":""}"#, 400),
+        (r#"{"level":"info,=,"}"#, 400),
+        (r#"{"level":5}"#, 400),
+        (r#"{"level":"info","format":"text"}"#, 400),
+        (&format!(r#"{{"level":"{}"}}"#, "a".repeat(1025)), 400),
+        ("", 400),
+    ] {
+        let answer = order(Method::PUT, "/v1/log", body).await;
+        assert_eq!(answer.status.as_u16(), status, "{body:.60}");
+    }
+}
+
+#[tokio::test]
 async fn a_gateway_alone_is_a_cluster_of_one() {
     let answer = order(Method::GET, "/v1/cluster", "").await.json();
     assert_eq!(answer["gateways"].as_array().expect("a list").len(), 1);

@@ -184,7 +184,7 @@ impl Bus {
             self.sources[id.slot].machine.opened(values.up_to, &snapshot, &mut steps);
             self.schedule_audit(id.slot);
             for message in snapshot {
-                if let Some(publication) = self.publication(id.slot, message) {
+                if let Ok(publication) = self.publication(id.slot, message) {
                     self.sources[id.slot].remember(&publication);
                 }
             }

@@ -38,6 +38,9 @@ const NEVER: u64 = u64::MAX - 1;
 /// The server's code for a refused expectation.
 const WRONG_LAST_SEQUENCE: u64 = 10_071;
 
+/// What the server says of a sequence that it does not keep (JSNoMessageFoundErr).
+const NO_MESSAGE_FOUND: u64 = 10_037;
+
 /// Why the stream could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ReadError {
@@ -224,10 +227,6 @@ impl Replay {
     /// # Errors
     /// See [`ReadError`].
     pub(super) async fn is_stored(&self, seq: u64) -> Result<bool, ReadError> {
-        #[derive(Deserialize)]
-        struct Answer {
-            message: Option<serde::de::IgnoredAny>,
-        }
         if !is_connected(&self.reader) {
             return Err(ReadError::NoAnswer("message"));
         }
@@ -236,9 +235,7 @@ impl Replay {
         let request = Request::new().payload(payload).timeout(Some(self.config.nats.request_timeout));
         let answer = self.reader.send_request(subject, request).await;
         let answer = answer.map_err(|_| ReadError::NoAnswer("message"))?;
-        let answer: Answer = serde_json::from_slice(&answer.payload)
-            .map_err(|error| ReadError::Unexpected("message", error.to_string()))?;
-        Ok(answer.message.is_some())
+        says_stored(&answer.payload)
     }
 
     /// Waits until another request may be under way.
@@ -325,6 +322,33 @@ fn number(headers: &HeaderMap, name: &'static str) -> Option<u64> {
     headers.get(name)?.as_str().parse().ok()
 }
 
+/// Whether an answer to `STREAM.MSG.GET` says that the message is stored.
+///
+/// # Errors
+/// It says neither that nor the opposite: a server that knows no leader answers too.
+fn says_stored(answer: &[u8]) -> Result<bool, ReadError> {
+    #[derive(Deserialize)]
+    struct Fault {
+        err_code: u64,
+        description: Option<String>,
+    }
+    #[derive(Deserialize)]
+    struct Answer {
+        message: Option<serde::de::IgnoredAny>,
+        error: Option<Fault>,
+    }
+    let unexpected = |what: String| Err(ReadError::Unexpected("message", what));
+    match serde_json::from_slice(answer) {
+        Ok(Answer { message: Some(_), .. }) => Ok(true),
+        Ok(Answer { error: Some(Fault { err_code: NO_MESSAGE_FOUND, .. }), .. }) => Ok(false),
+        Ok(Answer { error: Some(fault), .. }) => {
+            unexpected(format!("{} ({})", fault.description.unwrap_or_default(), fault.err_code))
+        }
+        Ok(_) => unexpected("neither a message nor an error".to_owned()),
+        Err(error) => unexpected(error.to_string()),
+    }
+}
+
 /// A message that was read back, or republished live: both carry the same headers.
 pub(super) fn stored(message: &Message, subjects: &mut HashMap<Box<str>, Arc<str>>) -> Option<Stored> {
     let headers = message.headers.as_ref()?;
@@ -368,5 +392,18 @@ mod tests {
         assert!(parse_barrier(b"").is_err());
         let other = br#"{"error":{"code":503,"err_code":10077,"description":"maximum messages exceeded 12"}}"#;
         assert!(parse_barrier(other).is_err());
+    }
+
+    #[test]
+    fn only_one_error_says_that_a_message_is_not_stored() {
+        assert_eq!(says_stored(br#"{"message":{"seq":7}}"#).ok(), Some(true));
+        let none = br#"{"error":{"code":404,"err_code":10037,"description":"no message found"}}"#;
+        assert_eq!(says_stored(none).ok(), Some(false));
+        // A server without a leader answers at once, and knows nothing.
+        let away =
+            br#"{"error":{"code":503,"err_code":10008,"description":"JetStream system temporarily unavailable"}}"#;
+        for answer in [&away[..], b"{}", b"", br#"{"error":{}}"#] {
+            assert!(says_stored(answer).is_err(), "{}", String::from_utf8_lossy(answer));
+        }
     }
 }

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     config::Limits,
-    metrics::BusMetrics,
+    metrics::{BusMetrics, Fate},
     page::Page,
     publication::{Body, Publication},
     rules::Topic,
@@ -175,20 +175,23 @@ impl Source {
         }
     }
 
-    /// What a stored message is to clients. None: nothing, and its chain says so.
+    /// What a stored message is to clients.
+    ///
+    /// # Errors
+    /// It is nothing to them, which its chain says: why.
     pub(super) fn publication(
         &mut self,
         message: Stored,
         epoch: Epoch,
         limits: &Limits,
         metrics: &BusMetrics,
-    ) -> Option<Arc<Publication>> {
+    ) -> Result<Arc<Publication>, Fate> {
         let seq = message.seq;
         let mut prev = message.last;
         let subject = message.subject.clone();
         if self.names(&subject).is_none() {
             metrics.unmapped.add(1);
-            return None;
+            return Err(Fate::Dropped);
         }
         let (body, verdict) = body(message.payload, message.ts_ms, limits);
         match verdict {
@@ -200,7 +203,7 @@ impl Source {
             Err(Fault::Ahead) => metrics.payload_ahead.add(1),
         }
         if !self.has(&body) {
-            return None;
+            return Err(Fate::Filtered);
         }
         if self.machine.is_live()
             && let Some(following) = self.carrier.following()
@@ -217,8 +220,8 @@ impl Source {
             // A filtered feed has a chain of its own: what was filtered out is not missing.
             prev = self.last.get(&subject).map(|last| last.seq);
         }
-        let names = self.names(&subject)?;
-        Some(Arc::new(Publication::new(subject, names, epoch, (prev, seq), message.ts_ms, body)))
+        let names = self.names(&subject).ok_or(Fate::Dropped)?;
+        Ok(Arc::new(Publication::new(subject, names, epoch, (prev, seq), message.ts_ms, body)))
     }
 
     /// What a stretch of the past is to clients.

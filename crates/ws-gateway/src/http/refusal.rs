@@ -407,7 +407,7 @@ mod tests {
             let row = format!("\n| {} | `{}` | {}", refusal.status.as_u16(), refusal.code, seconds.unwrap_or("| "));
             assert!(manual.contains(&row), "{row}");
         }
-        for reason in HandshakeRefusal::ALL {
+        for reason in HandshakeRefusal::all() {
             assert!(manual.contains(&format!("\n| `{}` | ", reason.as_str())), "{reason:?}");
         }
     }

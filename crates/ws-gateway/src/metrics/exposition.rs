@@ -8,7 +8,7 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, 
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::{METRICS, Metric, MetricKind, Metrics};
+use super::{BOUNDS_US, METRICS, Metric, MetricKind, Metrics, Value};
 
 /// Media type of [`Exposition::render`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -46,12 +46,11 @@ impl Collector for Table {
             let name = metric.name.strip_suffix("_total").unwrap_or(metric.name);
             let name = name.strip_suffix(metric.unit).map_or(name, |name| name.trim_end_matches('_'));
             let mut encoder = encoder.encode_descriptor(name, metric.help, unit.as_ref(), kind)?;
-            for (value, number) in metric.values(&self.0) {
-                match (metric.label(), value) {
-                    (Some(label), Some(value)) => {
-                        encode(&mut encoder.encode_family(&[(label, value)])?, metric.kind, number)?;
-                    }
-                    _ => encode(&mut encoder, metric.kind, number)?,
+            for (labels, value) in metric.read(&self.0).0 {
+                if labels.is_empty() {
+                    encode(&mut encoder, metric.kind, &value)?;
+                } else {
+                    encode(&mut encoder.encode_family(&labels)?, metric.kind, &value)?;
                 }
             }
         }
@@ -59,17 +58,29 @@ impl Collector for Table {
     }
 }
 
-fn encode(encoder: &mut MetricEncoder<'_>, kind: MetricKind, number: u64) -> Result<(), fmt::Error> {
-    match kind {
-        MetricKind::Counter => encoder.encode_counter::<NoLabelSet, u64, u64>(&number, None),
-        MetricKind::Gauge => encoder.encode_gauge(&number),
+fn encode(encoder: &mut MetricEncoder<'_>, kind: MetricKind, value: &Value) -> Result<(), fmt::Error> {
+    match (value, kind) {
+        (Value::Number(number), MetricKind::Counter) => encoder.encode_counter::<NoLabelSet, u64, u64>(number, None),
+        (Value::Number(number), _) => encoder.encode_gauge(number),
+        (Value::Real(number), MetricKind::Counter) => encoder.encode_counter::<NoLabelSet, f64, u64>(number, None),
+        (Value::Real(number), _) => encoder.encode_gauge(number),
+        (Value::Histogram(tally), _) => {
+            let bounds = BOUNDS_US.iter().map(|us| seconds(*us)).chain([f64::INFINITY]);
+            let buckets: Vec<(f64, u64)> = bounds.zip(tally.counts).collect();
+            encoder.encode_histogram::<NoLabelSet>(seconds(tally.sum_us), tally.count(), &buckets, None)
+        }
     }
+}
+
+fn seconds(us: u64) -> f64 {
+    us as f64 / 1e6
 }
 
 fn metric_type(metric: &Metric) -> MetricType {
     match metric.kind {
         MetricKind::Counter => MetricType::Counter,
         MetricKind::Gauge => MetricType::Gauge,
+        MetricKind::Histogram => MetricType::Histogram,
     }
 }
 

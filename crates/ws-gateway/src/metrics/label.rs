@@ -2,23 +2,45 @@
 
 use std::marker::PhantomData;
 
-use odin_protocol::error::{ErrorCode, ResumeFailure};
+use odin_protocol::{
+    error::{ErrorCode, ResumeFailure},
+    message::Mode,
+};
 
-use super::Counter;
+use super::{Counter, Labels, Reading, Value};
 use crate::format::Format;
 
-/// A closed set of label values.
+/// A closed set of values of a label, or of several labels.
 pub trait Label: Copy + 'static {
-    /// Name of the label.
-    const NAME: &'static str;
-    /// All values; a value's index is its position here.
-    const ALL: &'static [Self];
+    /// How many values there are.
+    const COUNT: usize;
 
-    /// Position in [`Label::ALL`].
+    /// All values; a value's index is its position here.
+    fn all() -> Vec<Self>;
+
+    /// Position in [`Label::all`].
     fn index(self) -> usize;
 
-    /// The label's value as metrics show it.
-    fn as_str(self) -> &'static str;
+    /// Names and values as metrics show them.
+    fn labels(self) -> Labels;
+}
+
+/// Two labels: each value of the first with each of the second.
+impl<A: Label, B: Label> Label for (A, B) {
+    const COUNT: usize = A::COUNT * B::COUNT;
+
+    fn all() -> Vec<Self> {
+        A::all().into_iter().flat_map(|a| B::all().into_iter().map(move |b| (a, b))).collect()
+    }
+
+    #[inline]
+    fn index(self) -> usize {
+        self.0.index() * B::COUNT + self.1.index()
+    }
+
+    fn labels(self) -> Labels {
+        [self.0.labels(), self.1.labels()].concat()
+    }
 }
 
 /// One [`Counter`] for each value of a label.
@@ -39,11 +61,17 @@ impl<L: Label> Labelled<L> {
     pub fn total(&self) -> u64 {
         self.counters.iter().map(Counter::get).sum()
     }
+
+    /// All of them.
+    pub fn read(&self) -> Reading {
+        let number = |label: L| (label.labels(), Value::Number(self.of(label).get()));
+        Reading(L::all().into_iter().map(number).collect())
+    }
 }
 
 impl<L: Label> Default for Labelled<L> {
     fn default() -> Self {
-        Labelled { counters: L::ALL.iter().map(|_| Counter::default()).collect(), label: PhantomData }
+        Labelled { counters: L::all().iter().map(|_| Counter::default()).collect(), label: PhantomData }
     }
 }
 
@@ -62,15 +90,19 @@ macro_rules! label {
         }
 
         impl Label for $type {
-            const NAME: &'static str = $name;
-            const ALL: &'static [$type] = &[$($type::$value,)+];
+            const COUNT: usize = [$($type::$value,)+].len();
 
+            fn all() -> Vec<$type> {
+                vec![$($type::$value,)+]
+            }
+
+            #[inline]
             fn index(self) -> usize {
                 self as usize
             }
 
-            fn as_str(self) -> &'static str {
-                $type::as_str(self)
+            fn labels(self) -> Labels {
+                vec![($name, self.as_str())]
             }
         }
     };
@@ -212,17 +244,81 @@ label! {
     }
 }
 
+label! {
+    /// What a channel's rule promises: the mode it has where the client does not choose.
+    Class, "class", {
+        /// Slow readers skip to the newest value.
+        Latest = "latest",
+        /// Everybody gets everything.
+        All = "all",
+    }
+}
+
+label! {
+    /// What became of a message of the stream on its way to the shards.
+    Fate, "outcome", {
+        /// Handed over, its gap included where it had nothing to show.
+        Delivered = "delivered",
+        /// The feed's filter left it out.
+        Filtered = "filtered",
+        /// It had come before.
+        Duplicate = "duplicate",
+        /// No channel belongs to its subject, or nobody knows the stream.
+        Dropped = "dropped",
+    }
+}
+
+label! {
+    /// What became of a publication that a subscription was owed.
+    Settlement, "outcome", {
+        /// Written to the socket.
+        Delivered = "delivered",
+        /// Replaced by a newer value, for a slow reader.
+        Merged = "merged",
+        /// Left out because the connection had had it, by another subscription or another connection.
+        Filtered = "filtered",
+        /// Read again from the stream, for a slow reader, or announced as a gap.
+        Replayed = "replayed",
+        /// The subscription or the connection ended first.
+        Left = "left",
+    }
+}
+
+label! {
+    /// A stretch of the way of a publication.
+    Hop, "hop", {
+        /// From the publisher's own timestamp to the stream's.
+        PublisherToStream = "publisher_to_stream",
+        /// From the stream's to the gateway.
+        StreamToGateway = "stream_to_gateway",
+        /// From there into sockets.
+        GatewayToSocket = "gateway_to_socket",
+    }
+}
+
+impl From<Mode> for Class {
+    fn from(mode: Mode) -> Self {
+        match mode {
+            Mode::Latest => Class::Latest,
+            Mode::All => Class::All,
+        }
+    }
+}
+
 impl Label for ErrorCode {
-    const NAME: &'static str = "code";
-    const ALL: &'static [ErrorCode] = ErrorCode::ALL;
+    const COUNT: usize = Self::ALL.len();
+
+    fn all() -> Vec<ErrorCode> {
+        ErrorCode::ALL.to_vec()
+    }
 
     fn index(self) -> usize {
         // Declared in the order of ALL; `Unknown`, the last, is never sent.
         (self as usize).min(Self::ALL.len() - 1)
     }
 
-    fn as_str(self) -> &'static str {
-        ErrorCode::as_str(self)
+    fn labels(self) -> Labels {
+        vec![("code", self.as_str())]
     }
 }
 
@@ -241,18 +337,23 @@ impl From<Option<ResumeFailure>> for ResumeResult {
 }
 
 impl Label for Format {
-    const NAME: &'static str = "format";
-    const ALL: &'static [Format] = &Format::ALL;
+    const COUNT: usize = Self::ALL.len();
 
+    fn all() -> Vec<Format> {
+        Format::ALL.to_vec()
+    }
+
+    #[inline]
     fn index(self) -> usize {
         Format::index(self)
     }
 
-    fn as_str(self) -> &'static str {
-        match self {
+    fn labels(self) -> Labels {
+        let value = match self {
             Format::Json => "json",
             Format::MsgPack => "msgpack",
             Format::Events => "events",
-        }
+        };
+        vec![("format", value)]
     }
 }

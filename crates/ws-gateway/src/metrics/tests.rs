@@ -10,7 +10,8 @@ fn busy() -> Arc<Metrics> {
         shard.connections.set(3);
         shard.connections_closed.of(CloseReason::Drain).add(2);
         shard.deliveries.of(Format::MsgPack).add(7);
-        shard.bytes_out.add(100);
+        shard.bytes_out.of(Format::Json).add(100);
+        shard.to_socket.observe_us(700);
     }
     metrics.bus.connected.set(1);
     Arc::new(metrics)
@@ -26,7 +27,12 @@ fn sums_over_shards() {
         r#"odin_gateway_connections_closed_total{reason="drain"} 4"#,
         r#"odin_gateway_connections_closed_total{reason="normal"} 0"#,
         r#"odin_gateway_deliveries_total{format="msgpack"} 14"#,
-        "odin_gateway_sent_bytes_total 200",
+        r#"odin_gateway_sent_bytes_total{format="json"} 200"#,
+        r#"odin_gateway_latency_seconds_bucket{le="0.0005",hop="gateway_to_socket"} 0"#,
+        r#"odin_gateway_latency_seconds_bucket{le="0.001",hop="gateway_to_socket"} 2"#,
+        r#"odin_gateway_latency_seconds_bucket{le="+Inf",hop="gateway_to_socket"} 2"#,
+        r#"odin_gateway_latency_seconds_sum{hop="gateway_to_socket"} 0.0014"#,
+        "# TYPE odin_gateway_latency_seconds histogram",
         "odin_gateway_nats_connected 1",
         "# TYPE odin_gateway_sent_bytes counter",
         "# UNIT odin_gateway_sent_bytes bytes",
@@ -44,9 +50,16 @@ fn the_exposition_has_the_table_and_nothing_else() {
         .filter(|line| !line.starts_with('#'))
         .map(|line| line.split(['{', ' ']).next().unwrap_or_default())
         .collect();
-    let table: BTreeSet<&str> = METRICS.iter().map(|metric| metric.name).collect();
-    assert_eq!(samples, table);
-    assert_eq!(table.len(), METRICS.len(), "a name is there twice");
+    let table: BTreeSet<String> = METRICS
+        .iter()
+        .flat_map(|metric| match metric.kind {
+            MetricKind::Histogram => ["_bucket", "_count", "_sum"].map(|end| format!("{}{end}", metric.name)).to_vec(),
+            _ => vec![metric.name.to_owned()],
+        })
+        .collect();
+    assert_eq!(samples, table.iter().map(String::as_str).collect());
+    let names: BTreeSet<&str> = METRICS.iter().map(|metric| metric.name).collect();
+    assert_eq!(names.len(), METRICS.len(), "a name is there twice");
 }
 
 #[test]
@@ -59,7 +72,7 @@ fn names_follow_the_rules() {
 }
 
 fn raise_each<L: Label>(labelled: &Labelled<L>, next: &mut impl FnMut() -> u64) {
-    L::ALL.iter().for_each(|label| labelled.of(*label).add(next()));
+    L::all().into_iter().for_each(|label| labelled.of(label).add(next()));
 }
 
 /// Gives every number another value. A new field does not compile until it is here.
@@ -75,6 +88,7 @@ fn raise_all(metrics: &Metrics) -> u64 {
         connections_closed,
         handshakes_ok,
         handshakes_refused,
+        handshake_duration,
         handshakes_pending,
         http_connections,
         questions,
@@ -85,6 +99,9 @@ fn raise_all(metrics: &Metrics) -> u64 {
         bytes_in,
         deliveries,
         bytes_out,
+        owed,
+        settled,
+        to_socket,
         writes,
         writes_blocked,
         merged,
@@ -93,7 +110,7 @@ fn raise_all(metrics: &Metrics) -> u64 {
         errors_sent,
         pings_out,
         pongs_in,
-        turns,
+        turn,
         queue_bytes,
         queue_overruns,
         ring_bytes,
@@ -109,6 +126,7 @@ fn raise_all(metrics: &Metrics) -> u64 {
     raise_each(connections_closed, &mut next);
     handshakes_ok.add(next());
     raise_each(handshakes_refused, &mut next);
+    handshake_duration.observe_us(next());
     handshakes_pending.set(next());
     http_connections.set(next());
     questions.add(next());
@@ -116,9 +134,12 @@ fn raise_all(metrics: &Metrics) -> u64 {
     subscriptions.set(next());
     feeds.set(next());
     raise_each(messages_in, &mut next);
-    bytes_in.add(next());
+    raise_each(bytes_in, &mut next);
     raise_each(deliveries, &mut next);
-    bytes_out.add(next());
+    raise_each(bytes_out, &mut next);
+    raise_each(owed, &mut next);
+    raise_each(settled, &mut next);
+    to_socket.observe_us(next());
     writes.add(next());
     writes_blocked.add(next());
     merged.add(next());
@@ -127,7 +148,7 @@ fn raise_all(metrics: &Metrics) -> u64 {
     raise_each(errors_sent, &mut next);
     pings_out.add(next());
     pongs_in.add(next());
-    turns.add(next());
+    turn.observe_us(next());
     queue_bytes.set(next());
     queue_overruns.add(next());
     ring_bytes.set(next());
@@ -146,6 +167,9 @@ fn raise_all(metrics: &Metrics) -> u64 {
         cluster_connections,
         revocations,
         orders,
+        ready,
+        draining,
+        connection_limit,
         control_lost,
         control_ignored,
         gossip_ignored,
@@ -160,6 +184,9 @@ fn raise_all(metrics: &Metrics) -> u64 {
     cluster_connections.set(next());
     revocations.set(next());
     orders.add(next());
+    ready.set(next());
+    draining.set(next());
+    connection_limit.set(next());
     control_lost.set(next());
     control_ignored.add(next());
     gossip_ignored.add(next());
@@ -175,14 +202,16 @@ fn raise_all(metrics: &Metrics) -> u64 {
         wide_restarts,
         live_received,
         live_bytes,
+        received,
+        sorted,
         delivered,
         duplicates_dropped,
         payload_invalid,
         payload_too_big,
         payload_ahead,
         clock_skews,
-        stamped,
-        store_ms,
+        to_stream,
+        to_gateway,
         unmapped,
         markers,
         chain_gaps,
@@ -211,14 +240,16 @@ fn raise_all(metrics: &Metrics) -> u64 {
     wide_restarts.add(next());
     live_received.add(next());
     live_bytes.add(next());
+    raise_each(received, &mut next);
+    raise_each(sorted, &mut next);
     delivered.add(next());
     duplicates_dropped.add(next());
     payload_invalid.add(next());
     payload_too_big.add(next());
     payload_ahead.add(next());
     clock_skews.add(next());
-    stamped.add(next());
-    store_ms.add(next());
+    to_stream.observe_us(next());
+    to_gateway.observe_us(next());
     unmapped.add(next());
     markers.add(next());
     chain_gaps.add(next());
@@ -245,10 +276,16 @@ fn raise_all(metrics: &Metrics) -> u64 {
 fn every_field_is_in_the_table_once() {
     let metrics = Metrics::new(1);
     let last = raise_all(&metrics);
-    let of_process =
-        ["odin_gateway_uptime_seconds", "odin_gateway_resident_memory_bytes", "odin_gateway_jwks_age_seconds"];
-    let table = METRICS.iter().filter(|metric| !of_process.contains(&metric.name));
-    let mut found: Vec<u64> = table.flat_map(|metric| metric.values(&metrics)).map(|(_, number)| number).collect();
+    // Of the process, of the clock, or worked out from others.
+    let others = ["odin_gateway_jwks_age_seconds", "odin_gateway_owed_pending"];
+    let of_process = METRICS.iter().position(|metric| metric.name == "odin_gateway_uptime_seconds").expect("there");
+    let table = METRICS[..of_process].iter().filter(|metric| !others.contains(&metric.name));
+    let number = |(_, value)| match value {
+        Value::Number(number) => number,
+        Value::Histogram(tally) => tally.sum_us,
+        Value::Real(_) => panic!("only of the process"),
+    };
+    let mut found: Vec<u64> = table.flat_map(|metric| metric.read(&metrics).0).map(number).collect();
     found.sort_unstable();
     assert_eq!(found, (1..=last).collect::<Vec<_>>());
 }
@@ -265,7 +302,8 @@ fn the_manual_has_the_table() {
 #[test]
 fn labels_know_their_place() {
     fn check<L: Label + std::fmt::Debug>() {
-        for (index, value) in L::ALL.iter().enumerate() {
+        assert_eq!(L::all().len(), L::COUNT);
+        for (index, value) in L::all().into_iter().enumerate() {
             assert_eq!(value.index(), index, "{value:?}");
         }
     }
@@ -273,6 +311,8 @@ fn labels_know_their_place() {
     check::<HandshakeRefusal>();
     check::<ResumeResult>();
     check::<Format>();
+    check::<odin_protocol::error::ErrorCode>();
+    check::<(Class, Settlement)>();
 }
 
 #[test]
@@ -281,4 +321,20 @@ fn a_gauge_stops_at_zero() {
     gauge.add(2);
     gauge.sub(5);
     assert_eq!(gauge.get(), 0);
+}
+
+#[test]
+fn pending_is_what_was_owed_and_not_settled() {
+    let metrics = Metrics::new(2);
+    for shard in &metrics.shards {
+        shard.owed.of(Class::All).add(10);
+        shard.owed.of(Class::Latest).add(5);
+        shard.settled.of((Class::All, Settlement::Delivered)).add(6);
+        shard.settled.of((Class::All, Settlement::Left)).add(1);
+        shard.settled.of((Class::Latest, Settlement::Merged)).add(5);
+    }
+    let text = Exposition::new(Arc::new(metrics)).render();
+    for line in [r#"odin_gateway_owed_pending{class="all"} 6"#, r#"odin_gateway_owed_pending{class="latest"} 0"#] {
+        assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
+    }
 }

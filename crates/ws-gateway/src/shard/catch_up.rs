@@ -11,6 +11,7 @@ use super::{
     Shard,
     connection::{Outbox, Written},
     debt::{Debt, Debtor, Owed, Want},
+    settlement,
     subscription::{Cursor, WAITING},
 };
 use crate::{bus::Command, metrics::CloseReason, page::Page, queue::FeedId};
@@ -55,6 +56,7 @@ impl Shard {
                     let reached = debtor.owe(outbox.cursors[index], &mut debt);
                     // With nothing to send it stands there already.
                     if debt.owed.last().is_none_or(|owed| owed.subscription != index) {
+                        settlement::of_move(feed, &outbox.cursors[index], &reached, 0, &self.metrics);
                         outbox.cursors[index] = reached;
                     }
                     if debt.is_full() {
@@ -105,7 +107,7 @@ impl Shard {
                     return;
                 }
             };
-            self.metrics.bytes_out.add(taken as u64);
+            self.metrics.bytes_out.of(connection.format).add(taken as u64);
             self.caught_bytes += taken;
             if taken > 0 {
                 outbox.progress_s = self.now_s();
@@ -143,7 +145,10 @@ impl Shard {
                 outbox.rest = owed.frame.slice(taken..);
             }
             taken = taken.saturating_sub(owed.frame.len());
-            outbox.cursors[owed.subscription] = owed.after;
+            let subscription = self.connections[slot].subscriptions[owed.subscription];
+            let before = std::mem::replace(&mut outbox.cursors[owed.subscription], owed.after);
+            let feed = self.feeds.at(subscription.feed);
+            settlement::of_move(feed, &before, &owed.after, u64::from(!owed.is_gap), &self.metrics);
             self.metrics.merged.add(owed.merged);
             if owed.is_gap {
                 self.metrics.gaps_announced.add(1);

@@ -1,12 +1,15 @@
 //! The hot path: this turn's publications to everybody who stands at head, one write for each.
 
-use std::io::IoSlice;
+use std::{io::IoSlice, time::Instant};
 
 use super::{
     Shard,
     connection::{Outbox, UNTOUCHED, Written},
 };
-use crate::{format::Format, metrics::CloseReason};
+use crate::{
+    format::Format,
+    metrics::{Class, CloseReason, Label, Settlement},
+};
 
 /// Most pieces offered to a socket in one call.
 const PIECES: usize = 64;
@@ -35,6 +38,8 @@ pub(crate) struct FanOut {
     links: Vec<Link>,
     /// Connections with something to write.
     dirty: Vec<u32>,
+    /// Of each class, what they are about to be sent.
+    linked: [u64; Class::COUNT],
 }
 
 impl Shard {
@@ -46,8 +51,10 @@ impl Shard {
         let mut turn = std::mem::take(&mut self.fan_out);
         self.gather(&mut turn);
         self.mark(&mut turn);
+        let traced = self.begin_traces(&turn);
+        let mut linked = std::mem::take(&mut turn.linked);
         let mut order = Vec::with_capacity(8);
-        let (mut writes, mut deliveries, mut bytes) = (0, [0u64; Format::ALL.len()], 0u64);
+        let (mut writes, mut deliveries, mut bytes) = (0, [0u64; Format::ALL.len()], [0u64; Format::ALL.len()]);
         for &slot in &turn.dirty {
             order.clear();
             let connection = &mut self.connections[slot as usize];
@@ -90,7 +97,7 @@ impl Shard {
             if let Written::Part(n) = written {
                 taken += n;
             }
-            bytes += taken as u64;
+            bytes[format] += taken as u64;
             match written {
                 Written::All => {
                     for touched in &order {
@@ -99,18 +106,34 @@ impl Shard {
                     }
                 }
                 Written::Part(_) => {
+                    self.unlink(&mut linked, &turn, &order);
                     deliveries[format] += self.fall_behind(slot, &order, &turn, taken);
                 }
-                Written::Gone => self.remove(slot as usize, CloseReason::PeerGone),
+                Written::Gone => {
+                    self.unlink(&mut linked, &turn, &order);
+                    for touched in &order {
+                        let feed = self.feeds.at(turn.touched[*touched as usize]);
+                        let settled = self.metrics.settled.of((feed.class(), Settlement::Left));
+                        settled.add(feed.turn.len() as u64);
+                    }
+                    self.remove(slot as usize, CloseReason::PeerGone);
+                }
             }
         }
+        let now = Instant::now();
+        self.end_traces(traced);
         for &feed in &turn.touched {
-            self.feeds.at_mut(feed).turn.clear();
+            for publication in self.feeds.at_mut(feed).turn.drain(..) {
+                self.metrics.to_socket.observe(now.saturating_duration_since(publication.received));
+            }
         }
         self.metrics.writes.add(writes);
-        self.metrics.bytes_out.add(bytes);
         for format in Format::ALL {
             self.metrics.deliveries.of(format).add(deliveries[format.index()]);
+            self.metrics.bytes_out.of(format).add(bytes[format.index()]);
+        }
+        for class in Class::all() {
+            self.metrics.settled.of((class, Settlement::Delivered)).add(linked[class.index()]);
         }
         turn.touched.clear();
         turn.spans.clear();
@@ -149,6 +172,7 @@ impl Shard {
     fn mark(&mut self, turn: &mut FanOut) {
         for (touched, &slot) in (0u32..).zip(&turn.touched) {
             let feed = self.feeds.at(slot);
+            let before = turn.links.len();
             for subscriber in feed.subscribers.iter().flatten() {
                 let connection = &mut self.connections[*subscriber as usize];
                 if let Some(outbox) = &connection.outbox {
@@ -166,6 +190,15 @@ impl Shard {
                 turn.links.push(Link { touched, next: connection.touched });
                 connection.touched = link;
             }
+            turn.linked[feed.class().index()] += ((turn.links.len() - before) * feed.turn.len()) as u64;
+        }
+    }
+
+    /// The connection was not sent all of it after all.
+    fn unlink(&self, linked: &mut [u64], turn: &FanOut, order: &[u32]) {
+        for touched in order {
+            let feed = self.feeds.at(turn.touched[*touched as usize]);
+            linked[feed.class().index()] -= feed.turn.len() as u64;
         }
     }
 
@@ -185,6 +218,7 @@ impl Shard {
             let cursor = &mut outbox.cursors[index];
             // Back to where this turn began, then forward over what was taken.
             cursor.position = feed.position - feed.turn.len() as u64;
+            cursor.owed_after = cursor.position;
             cursor.seq = feed.turn_seq;
             for publication in &feed.turn {
                 if taken == 0 {
@@ -199,6 +233,8 @@ impl Shard {
                 cursor.seq = cursor.seq.max(publication.seq);
                 delivered += 1;
             }
+            let sent = cursor.position - cursor.owed_after;
+            self.metrics.settled.of((feed.class(), Settlement::Delivered)).add(sent);
         }
         connection.outbox = Some(outbox);
         self.metrics.behind.add(1);

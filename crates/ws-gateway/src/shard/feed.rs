@@ -17,6 +17,7 @@ use slab::Slab;
 use super::ring::Ring;
 use crate::{
     format::{Format, with_id},
+    metrics::Class,
     publication::{Body, Publication},
     queue::FeedId,
     rules::Topic,
@@ -104,6 +105,11 @@ pub(crate) struct Feed {
 }
 
 impl Feed {
+    /// What its channel promises.
+    pub(crate) fn class(&self) -> Class {
+        self.topic.mode.into()
+    }
+
     pub(crate) fn is_unused(&self) -> bool {
         self.covered == 0 && self.waiting.is_empty() && self.subscribers.iter().all(Vec::is_empty)
     }

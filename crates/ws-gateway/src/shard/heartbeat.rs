@@ -106,7 +106,7 @@ impl Shard {
         match written {
             Written::All => {
                 self.metrics.pings_out.add(u64::from(pings));
-                self.metrics.bytes_out.add(bytes.len() as u64);
+                self.metrics.bytes_out.of(format).add(bytes.len() as u64);
             }
             Written::Part(taken) => {
                 let outbox = self.outbox(slot);

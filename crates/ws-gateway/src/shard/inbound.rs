@@ -9,7 +9,7 @@ use super::{
     READ_BYTES, Shard,
     connection::{Closing, Got},
 };
-use crate::metrics::CloseReason;
+use crate::metrics::{CloseReason, Settlement};
 
 /// Reads from one connection before others have their turn.
 const READS: usize = 4;
@@ -40,7 +40,7 @@ impl Shard {
             let got = connection.read(&mut scratch);
             let is_drained = matches!(got, Got::Bytes(n) if connection.stream.is_drained(n, READ_BYTES));
             if let Got::Bytes(n) = got {
-                self.metrics.bytes_in.add(n as u64);
+                self.metrics.bytes_in.of(connection.format).add(n as u64);
                 self.receive(slot, &mut scratch[..n]);
             }
             self.scratch = scratch;
@@ -160,12 +160,13 @@ impl Shard {
         let until_s = self.now_s() + CLOSE_WAIT_S;
         let connection = &mut self.connections[slot];
         connection.closing = Some(Closing { reason, until_s, await_peer });
-        if let Some(outbox) = &mut connection.outbox {
-            outbox.cursors.clear();
-        }
+        let cursors = connection.outbox.as_mut().map(|outbox| std::mem::take(&mut outbox.cursors)).unwrap_or_default();
         let format = connection.format;
         let subscriptions = std::mem::take(&mut connection.subscriptions);
         self.metrics.subscriptions.sub(subscriptions.len() as u64);
+        for (subscription, cursor) in subscriptions.iter().zip(&cursors) {
+            self.settle_rest(*subscription, cursor, Settlement::Left);
+        }
         for subscription in subscriptions {
             self.leave(slot, subscription, format);
         }

@@ -14,7 +14,7 @@ use super::{
     resume::Beginning,
     subscription::{COVERED, Cursor, Subscription, WAITING},
 };
-use crate::{clock::now_ms, publication::Publication, queue::FeedId};
+use crate::{clock::now_ms, metrics::Settlement, publication::Publication, queue::FeedId};
 
 impl Shard {
     /// The bus has opened a feed: whoever waits begins. If it was open before, its subscribers go on
@@ -29,6 +29,13 @@ impl Shard {
         // What they have been sent is known by one number only where there is one chain.
         let goes_on = is_same && feed.is_one_chain();
         let reached: Vec<u64> = subscribers.iter().map(|slot| self.reached(*slot as usize, id.slot)).collect();
+        for slot in &subscribers {
+            let connection = &self.connections[*slot as usize];
+            // What they are still owed comes by another cursor.
+            if let (Some(at), Some(outbox)) = (connection.find(id.slot), &connection.outbox) {
+                self.settle_rest(connection.subscriptions[at], &outbox.cursors[at], Settlement::Replayed);
+            }
+        }
         let Some(feed) = self.feeds.get_mut(id) else {
             return;
         };
@@ -109,6 +116,7 @@ impl Shard {
                 let cursor = self.outbox(slot).cursors.remove(at);
                 let subscription = self.connections[slot].subscriptions.remove(at);
                 self.metrics.subscriptions.sub(1);
+                self.settle_rest(subscription, &cursor, Settlement::Left);
                 if subscription.is_listed() {
                     self.uncover(slot, id.slot, cursor);
                 }

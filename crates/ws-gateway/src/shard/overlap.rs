@@ -15,6 +15,7 @@ use super::{
     resume::Beginning,
     subscription::{COVERED, Cursor, Floor, Subscription},
 };
+use crate::metrics::Settlement;
 
 impl Shard {
     /// Whether a pattern of this connection carries the feed's channel already.
@@ -73,7 +74,9 @@ impl Shard {
             if !subscription.is_listed() || !pattern.carries(&covered.topic) || subscription.feed == feed {
                 continue;
             }
-            let seq = self.outbox(slot).cursors[at].reached();
+            let cursor = self.outbox(slot).cursors[at];
+            self.settle_rest(subscription, &cursor, Settlement::Left);
+            let seq = cursor.reached();
             self.raise_floor(slot, subscription.feed, seq);
             if subscription.mode == Mode::All {
                 self.announce_skipped(slot, subscription.feed, feed, seq, beginning);

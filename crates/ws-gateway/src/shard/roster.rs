@@ -10,7 +10,11 @@ use super::{
     stream::Stream,
     subscription::{COVERED, Subscription, WAITING},
 };
-use crate::{format::Format, guest::Guest, metrics::CloseReason};
+use crate::{
+    format::Format,
+    guest::Guest,
+    metrics::{CloseReason, Settlement},
+};
 
 impl Shard {
     /// Takes over a connection whose handshake is done.
@@ -108,7 +112,10 @@ impl Shard {
         };
         let reason = connection.closing.map_or(reason, |closing| closing.reason);
         let subscriptions = std::mem::take(&mut connection.subscriptions);
-        for subscription in &subscriptions {
+        for (at, subscription) in subscriptions.iter().enumerate() {
+            if let Some(outbox) = &connection.outbox {
+                self.settle_rest(*subscription, &outbox.cursors[at], Settlement::Left);
+            }
             self.leave(slot, *subscription, connection.format);
         }
         if connection.outbox.is_some() {

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     clock::now_ms,
-    metrics::CloseReason,
+    metrics::{CloseReason, Settlement},
     rules::{Refusal, Topic},
 };
 
@@ -369,6 +369,7 @@ impl Shard {
             return;
         };
         let cursor = self.outbox(slot).cursors.remove(at);
+        self.settle_rest(self.connections[slot].subscriptions[at], &cursor, Settlement::Left);
         let connection = &mut self.connections[slot];
         let subscription = connection.subscriptions.remove(at);
         if connection.subscriptions.is_empty() {

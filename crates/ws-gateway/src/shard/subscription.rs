@@ -85,19 +85,28 @@ pub(crate) struct Cursor {
     pub(crate) known: u64,
     /// Set while the stream is read for it.
     pub(crate) past: Option<Past>,
+    /// What the feed published up to this position was not owed: it came before the subscription, or is settled.
+    pub(crate) owed_after: u64,
 }
 
 impl Cursor {
     /// Where a subscriber stands that has everything.
     pub(crate) fn at_head(feed: &Feed, mode: Mode) -> Self {
-        let merge_until = if mode == Mode::Latest { u64::MAX } else { 0 };
-        Self { position: feed.position, seq: feed.seq, merge_until, snapshot_until: 0, known: 0, past: None }
+        Self {
+            position: feed.position,
+            seq: feed.seq,
+            merge_until: if mode == Mode::Latest { u64::MAX } else { 0 },
+            snapshot_until: 0,
+            known: 0,
+            past: None,
+            owed_after: feed.position,
+        }
     }
 
     /// Where a new subscriber stands: the snapshot is owed, then what follows.
     pub(crate) fn fresh(feed: &Feed, mode: Mode) -> Self {
         let merge_until = if mode == Mode::Latest { u64::MAX } else { feed.position };
-        Self { position: 0, seq: 0, merge_until, snapshot_until: feed.position, known: 0, past: None }
+        Self { position: 0, seq: 0, merge_until, snapshot_until: feed.position, ..Self::at_head(feed, mode) }
     }
 
     /// Where a subscriber stands that has everything up to `seq` of the stream: from this
@@ -112,6 +121,11 @@ impl Cursor {
             }
         }
         cursor
+    }
+
+    /// How many publications it was owed at positions up to `until` and has not been sent.
+    pub(crate) fn pending(&self, until: u64) -> u64 {
+        until.saturating_sub(self.position.max(self.owed_after))
     }
 
     /// The highest sequence that was sent.

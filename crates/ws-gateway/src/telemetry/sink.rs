@@ -29,6 +29,8 @@ const FLUSH_LOOK: Duration = Duration::from_millis(5);
 pub(super) struct Sink {
     queue: SyncSender<Entry>,
     lost: Arc<AtomicU64>,
+    /// The same, since the process began.
+    all_lost: Arc<AtomicU64>,
 }
 
 #[derive(Debug)]
@@ -51,7 +53,12 @@ impl Sink {
         let lost = Arc::new(AtomicU64::new(0));
         let losses = lost.clone();
         thread::Builder::new().name("odin-log".to_owned()).spawn(move || write(to, &entries, &losses, say_lost))?;
-        Ok(Self { queue, lost })
+        Ok(Self { queue, lost, all_lost: Arc::default() })
+    }
+
+    /// Lines that were lost since the process began.
+    pub(super) fn all_lost(&self) -> u64 {
+        self.all_lost.load(Ordering::Relaxed)
     }
 
     /// Waits until everything logged before has been written, for a second at most.
@@ -90,6 +97,7 @@ impl Write for Sink {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         if let Err(TrySendError::Full(_)) = self.queue.try_send(Entry::Line(line.to_vec())) {
             self.lost.fetch_add(1, Ordering::Relaxed);
+            self.all_lost.fetch_add(1, Ordering::Relaxed);
         }
         Ok(line.len())
     }

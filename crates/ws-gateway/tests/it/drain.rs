@@ -61,7 +61,7 @@ async fn turns_only_when_there_is_something_to_do() {
         notice(client).await;
         client.closed_with(CloseCode::ServiceRestart).await;
     }
-    let turns = gateway.metric("odin_gateway_shard_turns_total").await;
+    let turns = gateway.metric("odin_gateway_shard_turn_seconds_count").await;
     // A tick has one, ten in a second, and every event a few.
     assert!(turns < 2_000, "{turns} turns");
 }
@@ -84,6 +84,7 @@ async fn is_not_ready_but_serves_while_the_load_balancer_looks_away() {
     odin.nats.kill().await;
     odin.gateway.metric_becomes("odin_gateway_nats_connected", 0).await;
     odin.gateway.not_ready("draining").await;
+    odin.gateway.is_balanced().await;
 }
 
 #[tokio::test]
@@ -106,6 +107,7 @@ async fn serves_everybody_until_their_moment() {
     last.ask(1, &["market:summary"]).await;
     assert!(matches!(last.message().await, ServerMessage::Subscribed { .. }));
     last.closed_with(CloseCode::ServiceRestart).await;
+    odin.gateway.is_balanced().await;
 }
 
 #[tokio::test]
@@ -182,4 +184,5 @@ async fn hands_its_clients_over_to_another_gateway() {
     client.subscribe_all(&["price:BTC"]).await;
     let update = client.update().await;
     assert_eq!((update.seq, update.epoch), (last.seq, last.epoch));
+    odin.gateway.is_balanced().await;
 }

@@ -59,6 +59,7 @@ async fn repairs_nothing_while_nothing_is_lost() {
     let audits = odin.gateway.metric("odin_gateway_audits_total").await;
     odin.gateway.metric_reaches("odin_gateway_audits_total", audits + 3).await;
     assert_eq!(odin.gateway.metric("odin_gateway_audit_repairs_total").await, 0);
+    odin.gateway.is_balanced().await;
 }
 
 #[tokio::test]

@@ -405,6 +405,7 @@ async fn begins_anew_while_covered_when_the_stream_is_another_one() {
     client.subscribe(&["price:*"]).await;
     chains.take(&client.update().await);
     comes_once(&odin, &mut client, &mut chains, "price", &["BTC", "ETH"]).await;
+    odin.gateway.is_balanced().await;
 }
 
 /// Publications while somebody sleeps, padded so that the buffers take only a part.
@@ -473,6 +474,7 @@ async fn announces_what_the_snapshot_of_a_pattern_leaves_out_for_a_slow_reader_o
     reader.has_all("orders:BTC", &sequences[0]);
     let mut chains = Chains::default();
     comes_once(&odin, &mut slow, &mut chains, "orders", &["BTC", "ETH", "BTC"]).await;
+    odin.gateway.is_balanced().await;
 }
 
 #[tokio::test]
@@ -522,4 +524,5 @@ async fn serves_two_patterns_in_two_codecs() {
         unsubscribe(client, gone).await;
     }
     everybody(&mut clients).await;
+    odin.gateway.is_balanced().await;
 }

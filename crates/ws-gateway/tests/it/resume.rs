@@ -70,6 +70,7 @@ async fn goes_on_where_it_stood_on_the_same_gateway() {
     let live = odin.publisher.price("BTC", 9).await;
     reads(&mut client, &mut chains, &[live]).await;
     assert_eq!(odin.gateway.metric("odin_gateway_resumes_total{result=\"recovered\"}").await, 1);
+    odin.gateway.is_balanced().await;
 }
 
 #[tokio::test]
@@ -91,6 +92,7 @@ async fn goes_on_where_it_stood_on_a_gateway_that_never_saw_it() {
     let live = odin.publisher.price("BTC", 9).await;
     reads(&mut client, &mut chains, &[live]).await;
     assert_eq!(other.metric("odin_gateway_gaps_announced_total").await, 0);
+    odin.gateway.is_balanced().await;
 }
 
 #[tokio::test]
@@ -121,6 +123,7 @@ async fn has_no_seam_between_what_was_missed_and_what_comes() {
         }
     }
     assert_eq!(seen, rain.await.expect("no panic"));
+    odin.gateway.is_balanced().await;
 }
 
 #[tokio::test]
@@ -215,6 +218,7 @@ async fn resumes_a_whole_connection_by_one_token() {
     }
     seen.sort_unstable();
     assert_eq!(seen, missed);
+    odin.gateway.is_balanced().await;
 }
 
 /// Checklist 41: many replays at once.
@@ -248,6 +252,7 @@ async fn checks_a_cursor_once_for_everybody_who_comes_with_it() {
     }
     let gets = other.metric("odin_gateway_direct_gets_total").await - before;
     assert!(gets <= 20, "{gets} Direct Gets for a hundred clients");
+    odin.gateway.is_balanced().await;
 }
 
 /// Checklist 42: cursors of the future, of another stream, of nothing.
@@ -295,6 +300,7 @@ async fn says_that_the_stream_no_longer_keeps_what_was_missed() {
     assert_eq!((answer.recovered, answer.reason), (false, Some(ResumeFailure::CursorTooOld)));
     let update = client.update().await;
     assert_eq!((update.seq, update.snapshot), (newest, true));
+    odin.gateway.is_balanced().await;
 }
 
 /// Checklist 41: a replay of more than one may have.
@@ -317,6 +323,7 @@ async fn replays_no_more_than_its_limit() {
     let (mut client, answer) = resume(&other, "price:BTC", Mode::All, &near.to_string()).await;
     assert_eq!(answer.reason, Some(ResumeFailure::RolledBack), "its time is another one's");
     assert_eq!(client.update().await.seq, *missed.last().expect("many"));
+    odin.gateway.is_balanced().await;
 }
 
 #[tokio::test]
@@ -360,4 +367,5 @@ async fn answers_a_resume_that_is_asked_for_twice() {
     }
     assert_eq!(seen, missed);
     assert_eq!(answers, [Some(RequestId::Number(1)), Some(RequestId::Number(2))]);
+    odin.gateway.is_balanced().await;
 }

@@ -72,6 +72,7 @@ async fn gives_a_slow_reader_of_latest_the_newest_value_and_merges_the_rest() {
     let seq = odin.publisher.price("BTC", 0).await;
     let update = slow.update().await;
     assert_eq!((update.seq, update.prev), (seq, Some(newest)));
+    odin.gateway.is_balanced().await;
 }
 
 #[tokio::test]
@@ -98,6 +99,7 @@ async fn gives_a_slow_reader_of_a_pattern_the_newest_of_each() {
     }
     assert!(count < MANY / 2, "{count} of {MANY} came");
     assert!(slow.sync(2).await.is_empty());
+    odin.gateway.is_balanced().await;
 }
 
 #[tokio::test]
@@ -118,6 +120,7 @@ async fn lets_a_slow_reader_of_all_catch_up_in_order_without_loss() {
     odin.gateway.metric_becomes("odin_gateway_connections_behind", 0).await;
     odin.publisher.price("BTC", 0).await;
     chains.take(&slow.update().await);
+    odin.gateway.is_balanced().await;
 }
 
 /// Reads all of `published`, each once and none before an earlier one of its chain, without a gap.
@@ -158,6 +161,7 @@ async fn reads_the_stream_for_a_reader_of_all_that_fell_out_of_the_ring() {
     odin.gateway.metric_becomes("odin_gateway_connections_behind", 0).await;
     odin.publisher.price("BTC", 0).await;
     chains.take(&slow.update().await);
+    odin.gateway.is_balanced().await;
 }
 
 #[tokio::test]
@@ -180,6 +184,7 @@ async fn reads_the_stream_for_a_reader_of_a_whole_pattern() {
     odin.gateway.metric_becomes("odin_gateway_connections_behind", 1).await;
     reads_everything(&mut slow, &sequences).await;
     assert_eq!(odin.gateway.metric("odin_gateway_gaps_announced_total").await, 0);
+    odin.gateway.is_balanced().await;
 }
 
 /// A subject of which the live path lost something must not overtake itself in what is read from the stream.
@@ -255,6 +260,7 @@ async fn shares_pages_among_those_who_fell_behind_together() {
     // Alone each would need MANY * 1 KB in pages of 32 KiB: 60 at least.
     assert!(pages < 5 * 60, "{pages} pages were read for ten readers of the same");
     assert_eq!(odin.gateway.metric("odin_gateway_gaps_announced_total").await, 0);
+    odin.gateway.is_balanced().await;
 }
 
 #[tokio::test]
@@ -288,6 +294,7 @@ async fn announces_as_a_gap_only_what_the_stream_no_longer_keeps() {
         assert!(seen.contains(seq) != is_announced, "{seq} came or was announced: {gaps:?}");
     }
     assert!(seen.is_sorted() && seen.len() > 300, "what is kept is read: {}", seen.len());
+    odin.gateway.is_balanced().await;
 }
 
 /// Attack: subscribe to much, then never read again.
@@ -321,6 +328,7 @@ async fn closes_a_reader_that_takes_nothing() {
     }
     assert!(last < *sequences.last().expect("many"));
     assert!(awake.sync(2).await.is_empty(), "nobody else is disturbed");
+    odin.gateway.is_balanced().await;
 }
 
 /// Attack: read a little now and then, to be served for ever.
@@ -354,6 +362,7 @@ async fn keeps_a_reader_that_is_slow_but_reads() {
     let newest = rain.await.expect("no panic");
     while slow.update().await.seq != newest {}
     assert!(odin.gateway.metric("odin_gateway_merged_total").await > 0);
+    odin.gateway.is_balanced().await;
 }
 
 /// Attack: ask much and read none of the answers.
@@ -391,15 +400,16 @@ async fn stops_reading_from_whoever_does_not_read_its_answers() {
     .await;
     assert!(odin.gateway.metric("odin_gateway_messages_received_total").await < QUESTIONS as u64 / 2);
     // It waits, it does not spin: a shard that has nothing to do turns some ten times a second.
-    let turns = odin.gateway.metric("odin_gateway_shard_turns_total").await;
+    let turns = odin.gateway.metric("odin_gateway_shard_turn_seconds_count").await;
     tokio::time::sleep(Duration::from_millis(500)).await;
-    let turned = odin.gateway.metric("odin_gateway_shard_turns_total").await - turns;
+    let turned = odin.gateway.metric("odin_gateway_shard_turn_seconds_count").await - turns;
     assert!(turned < 200, "{turned} turns in half a second");
     assert!(bystander.sync(2).await.is_empty(), "nobody else is disturbed");
     // Once it reads, it gets every answer.
     let answers = until_all_answers(&mut reads, QUESTIONS * 500).await;
     assert_eq!(answers, QUESTIONS * 500);
     asking.await.expect("no panic");
+    odin.gateway.is_balanced().await;
 }
 
 /// Counts `unsubscribed` messages until there are so many.
@@ -465,4 +475,5 @@ async fn opens_the_feeds_of_a_shard_anew_when_its_queue_was_full() {
         }
     }
     assert!(odin.gateway.metric("odin_gateway_shard_queue_overruns_total").await >= 1);
+    odin.gateway.is_balanced().await;
 }

@@ -3,7 +3,7 @@
 use std::{future::Future, net::SocketAddr, num::NonZeroUsize, sync::Arc, thread, time::Duration};
 
 use odin_devkit::NatsServer;
-use odin_publisher::{Options, Publisher};
+use odin_publisher::{Message, Options, Publisher};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -172,6 +172,15 @@ impl Gateway {
         if tokio::time::timeout(PATIENCE, is_there()).await.is_err() {
             panic!("waited too long for {name} = {value} in\n{}", self.get("/metrics").await.body);
         }
+    }
+
+    /// Waits until everything that subscriptions were owed is accounted for, but for what slow readers have not got yet.
+    pub(crate) async fn is_balanced(&self) {
+        until("balance", async || {
+            let is_behind = self.metric("odin_gateway_connections_behind").await > 0;
+            (is_behind || self.metric("odin_gateway_owed_pending").await == 0).then_some(())
+        })
+        .await;
     }
 
     /// Waits until `/readyz` says so.
@@ -344,7 +353,12 @@ impl Feeder {
 
     /// Stores `payload` and gives its sequence.
     pub(crate) async fn publish(&self, subject: &str, payload: impl Into<bytes::Bytes>) -> u64 {
-        let ack = self.publisher.publish(subject, payload).await.expect("accepted");
+        self.publish_message(Message::new(subject.parse().expect("a subject"), payload)).await
+    }
+
+    /// Stores a message and gives its sequence.
+    pub(crate) async fn publish_message(&self, message: Message) -> u64 {
+        let ack = self.publisher.publish_message(message).await.expect("accepted");
         in_time("an acknowledgement", ack).await.expect("stored").sequence
     }
 

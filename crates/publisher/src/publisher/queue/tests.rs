@@ -31,6 +31,7 @@ impl World {
             id: id.into(),
             ttl: None,
             expect_last_sequence: None,
+            trace: None,
             cost: 10,
             answer,
         };

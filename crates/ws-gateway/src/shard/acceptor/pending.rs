@@ -1,43 +1,47 @@
 //! A handshake under way, counted: that it began, that it ended, and how. One that ends by a panic is counted too, and
 //! is nobody else's business: a handshake is a task of its own.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use crate::metrics::{HandshakeRefusal, ShardMetrics};
 
 /// See the module. Dropped, the handshake is over.
 #[derive(Debug)]
-pub(super) struct Pending(Arc<ShardMetrics>);
+pub(super) struct Pending {
+    metrics: Arc<ShardMetrics>,
+    began: Instant,
+}
 
 impl Pending {
     pub(super) fn begin(metrics: Arc<ShardMetrics>) -> Self {
         metrics.handshakes_pending.add(1);
-        Self(metrics)
+        Self { metrics, began: Instant::now() }
     }
 
     /// It became a connection.
     pub(super) fn succeeded(self) {
-        self.0.handshakes_ok.add(1);
+        self.metrics.handshakes_ok.add(1);
+        self.metrics.handshake_duration.observe(self.began.elapsed());
     }
 
     /// It became a connection of requests.
     pub(super) fn becomes_http(self) -> HttpConnection {
-        self.0.http_connections.add(1);
-        HttpConnection(self.0.clone())
+        self.metrics.http_connections.add(1);
+        HttpConnection(self.metrics.clone())
     }
 
     /// It did not.
     pub(super) fn refused(self, reason: HandshakeRefusal) {
-        self.0.handshakes_refused.of(reason).add(1);
+        self.metrics.handshakes_refused.of(reason).add(1);
     }
 }
 
 impl Drop for Pending {
     fn drop(&mut self) {
-        self.0.handshakes_pending.sub(1);
+        self.metrics.handshakes_pending.sub(1);
         if std::thread::panicking() {
-            self.0.handshakes_refused.of(HandshakeRefusal::Internal).add(1);
-            self.0.panics.add(1);
+            self.metrics.handshakes_refused.of(HandshakeRefusal::Internal).add(1);
+            self.metrics.panics.add(1);
         }
     }
 }

@@ -162,6 +162,7 @@ async fn a_refused_channel_is_an_error_event_and_all_of_them_an_http_error() {
         is_refused(&answer, status, code);
     }
     odin.gateway.metric_becomes("odin_gateway_connections", 1).await;
+    odin.gateway.is_balanced().await;
 }
 
 /// What a client would take for the next answer of its connection.
@@ -174,6 +175,7 @@ async fn answers_a_head_request_without_a_body() {
     let answer = ask(&odin.gateway, "HEAD", "/v1/poll?channels=price:BTC", "", "").await;
     assert_eq!((answer.status, &*answer.body), (405, ""));
     assert_eq!(odin.gateway.metric("odin_gateway_connections_opened_total").await, 0);
+    odin.gateway.is_balanced().await;
 }
 
 /// Checklist 15: a token ends, and with it the stream that it opened.
@@ -206,6 +208,7 @@ async fn serves_a_user_until_the_token_ends() {
     assert!((500..=3_000).contains(&events.retry), "{}", events.retry);
     odin.gateway.metric_becomes("odin_gateway_user_connections", 0).await;
     is_refused(&get_with(&odin.gateway, "/v1/events?channels=trades", &headers).await, 401, "auth_failed");
+    odin.gateway.is_balanced().await;
 }
 
 /// Checklist 19: a revoked user loses every stream, and gets no other.
@@ -227,6 +230,7 @@ async fn ends_the_streams_of_a_revoked_user() {
     is_refused(&get_with(&odin.gateway, "/v1/events?channels=trades", &headers).await, 401, "auth_failed");
     let seq = odin.publisher.price("BTC", 1).await;
     assert_eq!(other.update().await.seq, seq, "nobody else is disturbed");
+    odin.gateway.is_balanced().await;
 }
 
 #[tokio::test]
@@ -262,4 +266,5 @@ async fn there_are_no_streams_but_those_that_are_asked_for_by_get_or_post() {
         assert!(answer.header("allow").is_some_and(|allow| allow.contains("get") && allow.contains("post")));
     }
     assert_eq!(get(&odin.gateway, "/v1/nothing").await.status, 404);
+    odin.gateway.is_balanced().await;
 }

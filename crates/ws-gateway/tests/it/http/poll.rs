@@ -55,6 +55,7 @@ async fn begins_with_a_snapshot_at_once() {
     odin.gateway.metric_becomes(WAITING, 0).await;
     odin.gateway.metric_becomes("odin_gateway_subscriptions", 0).await;
     assert_eq!(odin.gateway.metric("odin_gateway_connections_opened_total").await, 0, "it is no connection");
+    odin.gateway.is_balanced().await;
 }
 
 #[tokio::test]
@@ -86,6 +87,7 @@ async fn is_empty_at_the_end_of_its_wait_and_has_a_cursor_all_the_same() {
     }
     let seq = odin.publisher.price("BTC", 2).await;
     assert_eq!(poller.poll(&odin.gateway, 50).await.seqs(), [seq]);
+    odin.gateway.is_balanced().await;
 }
 
 #[tokio::test]
@@ -121,6 +123,7 @@ async fn the_same_cursor_brings_the_same_again() {
         assert_eq!(again(&odin.gateway).await, sequences);
     }
     assert_eq!(again(&odin.another_gateway().await).await, sequences);
+    odin.gateway.is_balanced().await;
 }
 
 #[tokio::test]
@@ -160,6 +163,7 @@ async fn a_refused_channel_is_an_error_among_the_messages_and_all_of_them_an_htt
     }
     let polled = Polled::of(&get_with(&odin.gateway, "/v1/poll?channels=trades&wait=0", &ada).await);
     assert_eq!(polled.messages.len(), 1);
+    odin.gateway.is_balanced().await;
 }
 
 #[tokio::test]
@@ -201,6 +205,7 @@ async fn a_post_may_say_what_a_query_cannot() {
     }
     let long = format!(r#"{{"type":"subscribe","channels":["price:A"],"x":"{}"}}"#, "x".repeat(70_000));
     is_refused(&post(&odin.gateway, "/v1/poll", "", &long).await, 413, "message_too_big");
+    odin.gateway.is_balanced().await;
 }
 
 #[tokio::test]
@@ -302,6 +307,7 @@ async fn whoever_is_revoked_while_waiting_gets_no_news() {
     assert_eq!(answer.status, 200, "{}", answer.body);
     is_refused(&web.answer(false).await, 401, "auth_failed");
     is_refused(&get_with(&odin.gateway, "/v1/poll?channels=trades&wait=0", &ada).await, 401, "auth_failed");
+    odin.gateway.is_balanced().await;
 }
 
 /// Checklist 42: cursors of nothing, of another stream, of the future, and with chains that are none.
@@ -351,4 +357,5 @@ async fn says_why_a_cursor_is_of_no_use_and_begins_with_a_snapshot() {
     let answer =
         ask(&odin.gateway, "GET", &format!("/v1/poll?channels=price:*&cursor={}", "x".repeat(20_000)), "", "").await;
     assert!([414, 431].contains(&answer.status), "{}", answer.head);
+    odin.gateway.is_balanced().await;
 }
