@@ -45,7 +45,7 @@ def k6_program():
 def artillery_command():
     """Artillery and a Node.js that is new enough, installed if they are missing; and the environment they want."""
     folder = ROOT / "loadtest/artillery"
-    env = {**os.environ, "ARTILLERY_DISABLE_TELEMETRY": "true", "ARTILLERY_PLUGIN_PATH": str(folder)}
+    env = {**os.environ, "ARTILLERY_DISABLE_TELEMETRY": "true"}
     node = shutil.which("node")
     version = subprocess.run([node, "--version"], capture_output=True, text=True).stdout.strip("v\n") if node else "0.0"
     if tuple(int(part) for part in version.split(".")[:2]) < NODE:

@@ -76,8 +76,10 @@ impl Swarm {
         let token = self.plan.tokens.as_ref().map(|tokens| tokens.of(client.number));
         let token = token.as_ref().map(|token| token.expose());
         let resumes = self.plan.resume;
-        if !resumes {
+        // A poll that follows another one is the same conversation.
+        if !resumes && client.phase == Phase::Asked {
             client.ledger.forget();
+            client.place = None;
         }
         client.is_resuming = resumes;
         match client.way {
@@ -93,9 +95,6 @@ impl Swarm {
             Way::Poll => {
                 let mode = self.plan.mode(client.number);
                 let (messages, _) = client.ledger.subscribe(&self.news.names, mode, false, |_| true);
-                if !resumes && client.phase == Phase::Asked {
-                    client.place = None;
-                }
                 client.pending = 1;
                 let cursor = client.place.as_ref().map(|place| format!("&cursor={place}")).unwrap_or_default();
                 let path = format!("/v1/poll?wait={POLL_WAIT_S}{cursor}");
