@@ -17,20 +17,21 @@ FUZZ_TARGETS ?= frame_decode client_message
 # More arguments for what a target runs: make demo ARGS='--seconds 10'
 ARGS ?=
 
-BINARIES := -p ws-gateway -p odin-publisher -p odin-client -p odin-devkit -p odin-chaos
+BINARIES := -p ws-gateway -p odin-publisher -p odin-client -p odin-devkit -p odin-chaos -p odin-swarm
 RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
 DEBUG := $(abspath $(or $(CARGO_TARGET_DIR),target)/debug)
 # Where the tests of the other languages find a whole odin.
 CHROMIUM ?= /usr/bin/chromium
 REAL_PARTS := ODIN_DEVKIT='$(DEBUG)/odin-devkit' ODIN_GATEWAY='$(DEBUG)/ws-gateway' CHROMIUM='$(CHROMIUM)' ODIN_CHROMIUM='$(CHROMIUM)'
 
-.PHONY: help build page demo cluster test compose-check test-deploy observability fmt fmt-check lint test-rust docs \
-	test-programs test-typescript test-page test-java chart chart-sync chart-schemas chaos door bench polling provision fuzz autobahn clean
+.PHONY: help build page demo cluster test sizes compose-check test-deploy observability fmt fmt-check lint test-rust docs \
+	test-programs test-typescript test-page test-java chart chart-sync chart-schemas drill chaos door bench load soak kill polling provision \
+	fuzz autobahn clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-build: ## Build the programs: ws-gateway, odin-publisher, odin, odin-devkit, odin-chaos
+build: ## Build the programs: ws-gateway, odin-publisher, odin, odin-devkit, odin-chaos, odin-swarm
 	$(CARGO) build $(LOCKED) --release --bins $(BINARIES)
 
 # Without npm there is no page, and everything else is the same.
@@ -53,7 +54,7 @@ demo: build page ## Live prices on this machine, in the terminal and on a page: 
 cluster: build page ## The topology of docker-compose.yml without Docker (needs haproxy): ARGS='--orders -- --drain-window 5s'
 	@exec $(RELEASE)/odin-devkit cluster $(ARGS)
 
-test: fmt-check lint test-deploy test-rust docs observability test-typescript test-page test-java chart ## Everything CI runs, each step below
+test: fmt-check lint sizes test-deploy test-rust docs observability test-typescript test-page test-java chart ## Everything CI runs, each step below
 
 compose-check: build ## Check deploy/ and docker-compose.yml with the programs that read them (Go builds two of them, minutes)
 	deploy/tools.sh
@@ -78,6 +79,9 @@ lint: ## Clippy, warnings are errors
 test-rust: ## Unit and integration tests, on real nats-servers
 	$(CARGO) test $(LOCKED) --workspace
 
+sizes: ## The plans of docs/operations/scale.md are what loadtest/sizing.py computes
+	python3 loadtest/sizing.py --check
+
 docs: ## API documentation, warnings are errors
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc $(LOCKED) --workspace --no-deps
 
@@ -93,6 +97,9 @@ test-page: test-programs clients/web/node_modules/.package-lock.json ## The live
 test-java: test-programs ## The Java client: vectors, real gateways, the examination for clients (needs a JDK and Maven)
 	$(MVN) --batch-mode --no-transfer-progress -q -f clients/java/pom.xml test \
 		-Dodin.devkit='$(DEBUG)/odin-devkit' -Dodin.gateway='$(DEBUG)/ws-gateway'
+
+drill: build ## Lose streams, disks and revocations with clients connected, and bring them back (needs the nats command line)
+	PROGRAMS='$(abspath $(RELEASE))' loadtest/geographic/drill.py $(ARGS)
 
 chart: test-programs ## The Helm chart: lint, schemas, tests, and a real gateway with what it renders (no cluster)
 	ODIN_GATEWAY='$(DEBUG)/ws-gateway' ODIN_BINARIES='$(DEBUG)' helm/check.sh $(ARGS)
@@ -112,6 +119,15 @@ door: build ## Slow handshakes and a flood of connects beside good clients: ARGS
 
 bench: ## Measure against the figures of docs/performance.md (see loadtest/README.md)
 	loadtest/bench.sh $(ARGS)
+
+load: build ## Load on a real odin by odin-swarm, k6 and Artillery, and a table of each: ARGS='--only swarm --clients 5000'
+	loadtest/run.py $(ARGS)
+
+soak: build ## Clients that come and go for SOAK_MINUTES (30): does anything grow that should not?
+	loadtest/soak/soak.py $(ARGS)
+
+kill: build ## Kill one of three gateways behind HAProxy under load: ARGS='--clients 30000 --processes 3 --balancers 4'
+	loadtest/kill.py $(ARGS)
 
 polling: build ## What polling costs beside streaming: the same users on the same feed
 	loadtest/polling.py $(ARGS)
@@ -136,4 +152,4 @@ autobahn: ## RFC 6455 conformance of the gateway's sockets: the Autobahn suite (
 
 clean: ## Delete what was built and the tools installed by tests
 	$(CARGO) clean
-	rm -rf .tools .devkit clients/*/node_modules clients/*/dist clients/java/target
+	rm -rf .tools .devkit clients/*/node_modules loadtest/artillery/node_modules clients/*/dist clients/java/target

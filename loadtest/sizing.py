@@ -6,14 +6,15 @@
     loadtest/sizing.py --write                  put them into the page
     loadtest/sizing.py --clients 50000 --rate 2 --tls    a plan of your own
 
-Everything measured stands in MEASURED, once; everything that is a decision in PLAN; everything that somebody else sets in
-PRICES. There is nothing about odin anywhere else in this file.
+What was measured stands in MEASURED, once; what is a decision in PLAN; what somebody else sets in PRICES. There is
+nothing about odin anywhere else in this file.
 """
 
 import argparse
 import math
 import pathlib
 import sys
+import textwrap
 
 PAGE = pathlib.Path(__file__).resolve().parents[1] / "docs/operations/scale.md"
 BEGIN, END = "<!-- loadtest/sizing.py: begin -->\n", "<!-- loadtest/sizing.py: end -->\n"
@@ -23,36 +24,37 @@ GB, GIB = 1e9, 2**30
 
 # docs/performance.md, and loadtest/geographic/cost.py for what NATS pays. Bytes, seconds.
 MEASURED = {
-    "connection_bytes": 450,            # idle and subscribed, plain: 434 to 447
-    "connection_tls_bytes": 5_000,      # with TLS in the gateway
-    "process_bytes": 64e6,              # gateway without clients, rings and reads apart
-    "feed_bytes": 20e3,                 # a feed with its last values; rings are bounded apart
-    "kernel_bytes": 6e3,                # socket and its kin, idle: 5.4 to 6.2 KB (loadtest/geographic/sockets.py)
-    "delivery_cpu": 7e-6,               # one publication to one client in a write of its own; 2e-6 where several share a write
-    "tls_delivery_factor": 1.5,         # encryption of one small record: an assumption
-    "connect_cpu": 50e-6,               # accept and handshake, plain
-    "update_bytes": 315,                # a price with its envelope, JSON
-    "tcp_bytes": 66,                    # Ethernet, IP and TCP for each segment
-    "stored_bytes": 280,                # a price with its message id in the stream
-    "nats_message_cpu": 15e-6,          # one stored and republished, with the first gateway: an upper figure of a shared core
-    "nats_copy_cpu": 20e-6,             # one more copy to one more gateway, the same
+    "connection_bytes": 450,  # idle and subscribed, plain: 434 to 447
+    "connection_tls_bytes": 5_000,  # with TLS in the gateway
+    "process_bytes": 64e6,  # gateway without clients and rings; 10,000 clients and all were 23 MB
+    "feed_bytes": 20e3,  # a feed with its last values; rings are bounded apart
+    "kernel_bytes": 6e3,  # socket and its kin, idle: 5.4 to 6.2 KB (loadtest/geographic/sockets.py)
+    "delivery_cpu": 7e-6,  # one publication to one client in a write of its own; 2e-6 where several share a write
+    "tls_delivery_factor": 1.5,  # encryption of one small record: an assumption
+    "connect_cpu": 50e-6,  # accept and handshake, plain
+    "update_bytes": 315,  # a price with its envelope, JSON
+    "tcp_bytes": 66,  # Ethernet, IP and TCP for each segment
+    "stored_bytes": 280,  # a price with its message id in the stream
+    "nats_message_cpu": 15e-6,  # one stored and republished, with the first gateway: an upper figure of a shared core
+    "nats_copy_cpu": 20e-6,  # one more copy to one more gateway, the same
 }
 
 # What we decide.
 PLAN = {
-    "core_share": 0.5,                  # a core is half full at the peak: restarts and storms come on top
+    "core_share": 0.5,  # a core is half full at the peak: restarts and storms come on top
     "connections_per_gateway": 50_000,  # beyond that a lost gateway is felt
-    "cores_per_gateway": 8,             # largest gateway
-    "spare_gateways": 1,                # one may be lost or restarted at the peak
+    "cores_per_gateway": 8,  # largest gateway
+    "spare_gateways": 1,  # one may be lost or restarted at the peak
     "memory_share": 0.6,
+    "ring_bytes": 256 * 2**20,  # feeds.ring_total_bytes
     "replicas": 3,
     "hours_kept": 1,
     "disk_share": 1 / 1.3,
-    "nats_cores": 2,                    # at least, for each of three servers
+    "nats_cores": 2,  # at least, for each of three servers
     "nats_memory_bytes": 4 * GIB,
     "balancer_core_connections": 50_000,  # TLS at a plain TCP balancer in front of them
     "balancer_connection_bytes": 40e3,
-    "egress_peak": 3,                   # the peak is so many times the mean of a month: paid is the mean
+    "egress_peak": 3,  # the peak is so many times the mean of a month: paid is the mean
 }
 
 # Assumptions, in units of money. No provider's list: put in your own.
@@ -82,17 +84,23 @@ def plan(clients, channels_each, rate, channels, tls):
     gateways = max(2, math.ceil(max(by_cores, clients / p["connections_per_gateway"]))) + p["spare_gateways"]
     cores_each = max(2, math.ceil(cores / (gateways - p["spare_gateways"])))
     each = clients / (gateways - p["spare_gateways"])
-    user = (m["process_bytes"] + each * (m["connection_tls_bytes"] if tls else m["connection_bytes"])
-            + min(channels, each * channels_each) * m["feed_bytes"])
+    user = (
+        m["process_bytes"]
+        + p["ring_bytes"]
+        + each * (m["connection_tls_bytes"] if tls else m["connection_bytes"])
+        + min(channels, each * channels_each) * m["feed_bytes"]
+    )
     kernel = each * m["kernel_bytes"]
     memory_each = math.ceil((user + kernel) / p["memory_share"] / GIB)
-    # The leader stores, and sends a copy to each gateway that wants it; every gateway wants every channel once it has clients enough.
+    # The leader stores, and sends a copy to each gateway that wants it: with clients enough each wants every channel.
     nats_cpu = stored * (m["nats_message_cpu"] + gateways * m["nats_copy_cpu"])
     nats_cores = max(p["nats_cores"], math.ceil(nats_cpu / p["core_share"]))
     disk = stored * m["stored_bytes"] * 3600 * p["hours_kept"] / p["disk_share"] * p["replicas"]
     balancers = max(2, math.ceil(clients / p["balancer_core_connections"] / 8) + 1)
     balancer_cores = max(2, math.ceil(cores / 2 / (balancers - 1)))
-    balancer_memory = max(2, math.ceil(clients / (balancers - 1) * p["balancer_connection_bytes"] / p["memory_share"] / GIB))
+    balancer_memory = max(
+        2, math.ceil(clients / (balancers - 1) * p["balancer_connection_bytes"] / p["memory_share"] / GIB)
+    )
     peak_bytes = deliveries * (m["update_bytes"] + m["tcp_bytes"])
     egress = peak_bytes * SECONDS_OF_A_MONTH / p["egress_peak"]
     inside = stored * (m["stored_bytes"] * (p["replicas"] - 1) + gateways * m["update_bytes"])
@@ -107,10 +115,26 @@ def plan(clients, channels_each, rate, channels, tls):
         "egress": egress / GB * PRICES["GB egress"],
     }
     return {
-        "deliveries": deliveries, "stored": stored, "gateways": gateways, "cores_each": cores_each, "memory_each": memory_each,
-        "connections_each": each, "user": user, "kernel": kernel, "nats_cores": nats_cores, "nats_out": stored * (gateways + 2),
-        "disk": disk, "balancers": balancers, "balancer_cores": balancer_cores, "balancer_memory": balancer_memory,
-        "peak_bits": peak_bytes * 8, "egress": egress, "between_zones": between_zones, "vcpus": vcpus, "memory": memory, "cost": cost,
+        "deliveries": deliveries,
+        "stored": stored,
+        "gateways": gateways,
+        "cores_each": cores_each,
+        "memory_each": memory_each,
+        "connections_each": each,
+        "user": user,
+        "kernel": kernel,
+        "nats_cores": nats_cores,
+        "nats_out": stored * (gateways + 2),
+        "disk": disk,
+        "balancers": balancers,
+        "balancer_cores": balancer_cores,
+        "balancer_memory": balancer_memory,
+        "peak_bits": peak_bytes * 8,
+        "egress": egress,
+        "between_zones": between_zones,
+        "vcpus": vcpus,
+        "memory": memory,
+        "cost": cost,
         "files": math.ceil(each * 1.1 / 1000) * 1000 + 2000,
     }
 
@@ -132,7 +156,10 @@ def tables(cases):
         return [name, *(show(case, found) for (_, case), found in zip(cases, plans))]
 
     sizes = [
-        row("channels of each client × updates a second, at the peak", lambda c, _: f"{c['channels_each']} × {c['rate']:g}"),
+        row(
+            "channels of each client × updates a second, at the peak",
+            lambda c, _: f"{c['channels_each']} × {c['rate']:g}",
+        ),
         row("channels in all", lambda c, _: number(c["channels"])),
         row("stored a second", lambda _, f: number(f["stored"])),
         row("deliveries a second", lambda _, f: number(f["deliveries"])),
@@ -140,12 +167,18 @@ def tables(cases):
         row("… cores each", lambda _, f: number(f["cores_each"])),
         row("… memory each", lambda _, f: f"{f['memory_each']} GiB"),
         row("… connections each when one is away", lambda _, f: number(f["connections_each"])),
-        row("… of their memory: process, and kernel", lambda _, f: f"{number(f['user'] / 1e6)} MB, {number(f['kernel'] / 1e6)} MB"),
+        row(
+            "… of their memory: process, and kernel",
+            lambda _, f: f"{number(f['user'] / 1e6)} MB, {number(f['kernel'] / 1e6)} MB",
+        ),
         row("… `limits.connections`, open files", lambda _, f: f"{number(f['files'] - 2000)}, {number(f['files'])}"),
         row("NATS servers × cores, 4 GiB each", lambda _, f: f"3 × {f['nats_cores']}"),
         row("… messages out a second, all", lambda _, f: number(f["nats_out"])),
         row("… disk, all replicas", lambda _, f: f"{f['disk'] / GB:,.1f} GB"),
-        row("balancers × cores, memory", lambda _, f: f"{f['balancers']} × {f['balancer_cores']}, {f['balancer_memory']} GiB"),
+        row(
+            "balancers × cores, memory",
+            lambda _, f: f"{f['balancers']} × {f['balancer_cores']}, {f['balancer_memory']} GiB",
+        ),
         row("to the internet at the peak", lambda _, f: f"{f['peak_bits'] / 1e9:,.2f} Gbit/s"),
         row("… in a month", lambda _, f: f"{f['egress'] / 1e12:,.1f} TB"),
         row("between zones in a month", lambda _, f: f"{f['between_zones'] / 1e12:,.1f} TB"),
@@ -153,12 +186,18 @@ def tables(cases):
     kinds = list(plans[0]["cost"])
     costs = [[kind, *(number(found["cost"][kind]) for found in plans)] for kind in kinds]
     costs.append(["**all**", *(f"**{number(sum(found['cost'].values()))}**" for found in plans)])
-    costs.append(["for each client", *(f"{sum(f['cost'].values()) / c['clients']:.3f}" for (_, c), f in zip(cases, plans))])
+    costs.append(
+        ["for each client", *(f"{sum(f['cost'].values()) / c['clients']:.3f}" for (_, c), f in zip(cases, plans))]
+    )
     costs.append(["of which egress", *(f"{f['cost']['egress'] / sum(f['cost'].values()) * 100:.0f} %" for f in plans)])
     prices = ", ".join(f"{value:g} for a {name}" for name, value in PRICES.items())
-    return (table(["clients", *names], sizes)
-            + f"\nIn a month, in units of money, at {prices}:\n\n"
-            + table(["clients", *names], costs))
+    return (
+        table(["clients", *names], sizes)
+        + "\n"
+        + textwrap.fill(f"In a month, in units of money, at {prices}:", 120)
+        + "\n\n"
+        + table(["clients", *names], costs)
+    )
 
 
 def main():
@@ -172,7 +211,13 @@ def main():
     parser.add_argument("--tls", action="store_true")
     args = parser.parse_args()
     if args.clients:
-        case = {"clients": args.clients, "channels_each": args.channels_each, "rate": args.rate, "channels": args.channels, "tls": args.tls}
+        case = {
+            "clients": args.clients,
+            "channels_each": args.channels_each,
+            "rate": args.rate,
+            "channels": args.channels,
+            "tls": args.tls,
+        }
         return print(tables([(number(args.clients), case)]), end="")
     text = tables(CASES)
     if not (args.check or args.write):

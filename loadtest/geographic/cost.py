@@ -11,13 +11,20 @@ import argparse
 import asyncio
 import subprocess
 
-from lab import PROGRAMS, Lab, say, until
+from lab import PROGRAMS, Lab
+from waiting import say, until
 
 
 def counters(server):
     varz = server.varz()
-    return {"in": varz["in_msgs"], "out": varz["out_msgs"], "out bytes": varz["out_bytes"], "cpu": server.cpu_seconds(),
-            "subscriptions": varz["subscriptions"], "connections": varz["connections"]}
+    return {
+        "in": varz["in_msgs"],
+        "out": varz["out_msgs"],
+        "out bytes": varz["out_bytes"],
+        "cpu": server.cpu_seconds(),
+        "subscriptions": varz["subscriptions"],
+        "connections": varz["connections"],
+    }
 
 
 async def measure(server, gateways, seconds):
@@ -30,8 +37,10 @@ async def measure(server, gateways, seconds):
 
 
 def row(count, found, one):
-    say(f"| {count} | {found['connections']} | {found['subscriptions']} | {found['in']:.0f} | {found['out']:.0f} | "
-        f"{found['out bytes'] / 1000:.0f} kB | {found['cpu'] * 1000:.0f} ms | {found['cpu'] / one:.1f} | {found['gateway cpu'] * 1000:.0f} ms |")
+    say(
+        f"| {count} | {found['connections']} | {found['subscriptions']} | {found['in']:.0f} | {found['out']:.0f} | "
+        f"{found['out bytes'] / 1000:.0f} kB | {found['cpu'] * 1000:.0f} ms | {found['cpu'] / one:.1f} | {found['gateway cpu'] * 1000:.0f} ms |"
+    )
 
 
 async def main():
@@ -46,13 +55,31 @@ async def main():
         lab.provision(server.url)
         for is_busy in (False, True):
             if is_busy:
-                publisher = subprocess.Popen([str(PROGRAMS / "odin-publisher"), "simulate", "--nats-url", server.url, "--kinds", "price",
-                                              "--tokens", str(args.tokens), "--rate", str(args.rate)],
-                                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                publisher = subprocess.Popen(
+                    [
+                        str(PROGRAMS / "odin-publisher"),
+                        "simulate",
+                        "--nats-url",
+                        server.url,
+                        "--kinds",
+                        "price",
+                        "--tokens",
+                        str(args.tokens),
+                        "--rate",
+                        str(args.rate),
+                    ],
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                )
                 lab.processes.append(publisher)
-            say(f"\n{args.rate} prices a second of {args.tokens} tokens, a client of price:* at each gateway" if is_busy
-                else "idle: no publisher, no client")
-            say("| gateways | connections | subscriptions | in/s | out/s | out bytes/s | nats cpu/s | beside one gateway | cpu/s of a gateway |")
+            say(
+                f"\n{args.rate} prices a second of {args.tokens} tokens, a client of price:* at each gateway"
+                if is_busy
+                else "idle: no publisher, no client"
+            )
+            say(
+                "| gateways | connections | subscriptions | in/s | out/s | out bytes/s | nats cpu/s | beside one gateway | cpu/s of a gateway |"
+            )
             say("|---|---|---|---|---|---|---|---|---|")
             gateways, started, one = [], [], None
             for count in (0, 1, 2, 4, 8):
@@ -61,8 +88,12 @@ async def main():
                     await gateway.ready()
                     gateways.append(gateway)
                     if is_busy:
-                        tail = subprocess.Popen([str(PROGRAMS / "odin"), "tail", "--url", f"ws://127.0.0.1:{gateway.port}/ws", "price:*"],
-                                                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                        tail = subprocess.Popen(
+                            [str(PROGRAMS / "odin"), "tail", "--url", f"ws://127.0.0.1:{gateway.port}/ws", "price:*"],
+                            stdin=subprocess.DEVNULL,
+                            stdout=subprocess.DEVNULL,
+                            stderr=subprocess.DEVNULL,
+                        )
                         lab.processes.append(tail)
                         started.append(tail)
                 await asyncio.sleep(3)

@@ -9,15 +9,18 @@ Without names all of them are run, each on a nats-server and a gateway of its ow
 import argparse
 import asyncio
 import base64
+import calendar
 import hashlib
 import hmac
 import json
-import pathlib
 import shutil
+import socket
 import time
 import urllib.request
 
-from lab import Client, Lab, Publisher, say, until
+from lab import Lab
+from speakers import Client, Nats, Publisher
+from waiting import say, until
 
 SECRET = "only for drills, and never for anything else"
 ADMIN = "only for drills, never else"
@@ -67,19 +70,25 @@ class Stage:
 
     async def report(self):
         say(f"  readyz: {self.gateway.readyz()}; stream: {await self.state()}")
-        say(f"  client: told {self.client.told}; subscribed again {self.client.answers}; "
-            f"epochs {len(self.client.epochs)}; closed {self.client.closes}")
+        say(
+            f"  client: told {self.client.told}; subscribed again {self.client.answers}; "
+            f"epochs {len(self.client.epochs)}; closed {self.client.closes}"
+        )
 
     async def end(self):
         await self.publisher.stop()
         there = await self.client.caught_up(self.publisher, 20)
-        say(f"  at the end: {'at the newest values' if there is not None else 'NOT at the newest values'}; "
-            f"{self.client.proof(self.publisher)}")
+        say(
+            f"  at the end: {'at the newest values' if there is not None else 'NOT at the newest values'}; "
+            f"{self.client.proof(self.publisher)}"
+        )
         walker = Client("walker", self.gateway)
         walker.cursors = dict(self.client.cursors)
         await walker.start()
         reasons = sorted({reason for _, recovered, reason in walker.answers if not recovered})
-        say(f"  resume with its newest cursors: recovered {sum(r for _, r, _ in walker.answers)} of 4 {' '.join(reasons)}")
+        say(
+            f"  resume with its newest cursors: recovered {sum(r for _, r, _ in walker.answers)} of 4 {' '.join(reasons)}"
+        )
         await walker.stop()
         await self.client.stop()
 
@@ -102,8 +111,10 @@ async def backup(stage):
     began = time.monotonic()
     await stage.nats("stream", "backup", "ODIN", folder)
     size = sum(file.stat().st_size for file in folder.iterdir())
-    say(f"  nats stream backup ODIN: {time.monotonic() - began:.1f} s, {size} bytes, {sorted(f.name for f in folder.iterdir())}; "
-        f"{await stage.state()}")
+    say(
+        f"  nats stream backup ODIN: {time.monotonic() - began:.1f} s, {size} bytes, {sorted(f.name for f in folder.iterdir())}; "
+        f"{await stage.state()}"
+    )
     await stage.report()
     await stage.end()
 
@@ -139,7 +150,9 @@ async def restore(stage, is_renamed):
         path.write_text(json.dumps(config))
         options = ["--config", path]
     code, text = await stage.nats("stream", "restore", folder, *options, fails=True)
-    say(f"  nats stream restore{' with another odin_epoch' if is_renamed else ''}: {'done' if code == 0 else text.strip()}; {await stage.state()}")
+    say(
+        f"  nats stream restore{' with another odin_epoch' if is_renamed else ''}: {'done' if code == 0 else text.strip()}; {await stage.state()}"
+    )
     await asyncio.sleep(8)
     await stage.report()
     say(f"  gateway's log: {[line.split(maxsplit=2)[2].strip() for line in stage.gateway.lines('WARN')]}")
@@ -171,18 +184,21 @@ async def disks(stage):
 
 
 def admin(gateway, path, body=None):
-    request = urllib.request.Request(f"http://127.0.0.1:{gateway.admin}{path}", body and json.dumps(body).encode(),
-                                     {"Authorization": f"Bearer {ADMIN}", "Content-Type": "application/json"})
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{gateway.admin}{path}",
+        body and json.dumps(body).encode(),
+        {"Authorization": f"Bearer {ADMIN}", "Content-Type": "application/json"},
+    )
     return json.loads(urllib.request.urlopen(request, timeout=5).read())
 
 
 def door(gateway, sub):
     """What a handshake of this user is answered with."""
-    import socket
-
     with socket.create_connection(("127.0.0.1", gateway.port), timeout=5) as one:
-        one.sendall("GET /ws HTTP/1.1\r\nHost: lab\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-                    f"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nAuthorization: Bearer {token(sub)}\r\n\r\n".encode())
+        one.sendall(
+            "GET /ws HTTP/1.1\r\nHost: lab\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+            f"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nAuthorization: Bearer {token(sub)}\r\n\r\n".encode()
+        )
         return one.recv(12)[9:].decode()
 
 
@@ -195,19 +211,25 @@ async def control(stage):
     await stage.nats("stream", "backup", "ODIN_CTL", folder)
     await stage.nats("stream", "rm", "ODIN_CTL", "-f")
     await asyncio.sleep(3)
-    say(f"  ODIN_CTL deleted: {stage.gateway.readyz()}, control_lost {stage.gateway.metric('control_lost')['control_lost']}, "
-        f"mallory {door(stage.gateway, 'mallory')}")
+    say(
+        f"  ODIN_CTL deleted: {stage.gateway.readyz()}, control_lost {stage.gateway.metric('control_lost')['control_lost']}, "
+        f"mallory {door(stage.gateway, 'mallory')}"
+    )
     late = stage.lab.gateway("late", [stage.server.url], *AUTH)
     await asyncio.sleep(3)
     say(f"  a gateway that starts now: {late.readyz()}, mallory {door(late, 'mallory')}")
     await stage.provision()
     await late.ready()
     await asyncio.sleep(2)
-    say(f"  after ws-gateway provision: the old gateway {door(stage.gateway, 'mallory')}, the new one {door(late, 'mallory')}")
+    say(
+        f"  after ws-gateway provision: the old gateway {door(stage.gateway, 'mallory')}, the new one {door(late, 'mallory')}"
+    )
     await stage.nats("stream", "rm", "ODIN_CTL", "-f")
     await stage.nats("stream", "restore", folder)
     await asyncio.sleep(3)
-    say(f"  after nats stream restore of ODIN_CTL: the old gateway {door(stage.gateway, 'mallory')}, the new one {door(late, 'mallory')}")
+    say(
+        f"  after nats stream restore of ODIN_CTL: the old gateway {door(stage.gateway, 'mallory')}, the new one {door(late, 'mallory')}"
+    )
     fresh = stage.lab.gateway("fresh", [stage.server.url], *AUTH)
     await fresh.ready()
     say(f"  one that starts then: {door(fresh, 'mallory')}")
@@ -258,15 +280,11 @@ async def region(stage):
 
 async def message(port, seq):
     """The time of a stored message, in milliseconds."""
-    from lab import Nats
-
     nats = await Nats().connect(port)
     head, _ = await nats.request("$JS.API.DIRECT.GET.ODIN", json.dumps({"seq": seq}).encode())
     nats.close()
     stamp = next(line for line in head.splitlines() if line.startswith("Nats-Time-Stamp")).split(" ", 1)[1].strip()
     whole, _, part = stamp.rstrip("Z").partition(".")
-    import calendar
-
     return calendar.timegm(time.strptime(whole, "%Y-%m-%dT%H:%M:%S")) * 1000 + int((part + "000")[:3])
 
 

@@ -8,7 +8,10 @@ docs/operations/geographic.md.
 import argparse
 import asyncio
 
-from lab import Client, Lab, Nats, Publisher, Wire, free_port, milliseconds, say, until
+from lab import Lab
+from speakers import Client, Nats, Publisher
+from waiting import free_port, milliseconds, say, until
+from wire import Wire
 
 REPUBLISH = {"src": "odin.>", "dest": "live.odin.>"}
 
@@ -17,7 +20,7 @@ def leaf(lab, name, wire, domain=None, deny=()):
     denied = ", ".join(f'"{subject}"' for subject in deny)
     remote = f'{{ url: "nats-leaf://127.0.0.1:{wire.port}", deny_imports: [{denied}] }}'
     # Without JetStream of its own, whoever asks for it means the hub's.
-    jetstream = lab.jetstream(name, f", domain: {domain}") if domain else "default_js_domain: { \"$G\": \"hub\" }\n"
+    jetstream = lab.jetstream(name, f", domain: {domain}") if domain else 'default_js_domain: { "$G": "hub" }\n'
     return lab.server(name, jetstream + f"leafnodes {{ reconnect: 1s, remotes: [{remote}] }}\n")
 
 
@@ -25,7 +28,13 @@ async def mirror(server, hub, stream, **more):
     """A mirror in the leaf's domain, of the same name as in the hub's."""
     nats = await Nats().connect(server.port)
     external = {"api": "$JS.hub.API"}
-    config = {"name": stream, "storage": "file", "num_replicas": 1, "mirror": {"name": stream, "external": external}, **more}
+    config = {
+        "name": stream,
+        "storage": "file",
+        "num_replicas": 1,
+        "mirror": {"name": stream, "external": external},
+        **more,
+    }
     answer = await nats.api(f"STREAM.CREATE.{stream}", config)
     if "error" in answer:
         say(f"  mirror of {stream}: refused: {answer['error']['description']}")
@@ -36,12 +45,17 @@ async def mirror(server, hub, stream, **more):
 async def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--delay", type=float, default=0.04, help="seconds each way between hub and leaf")
-    parser.add_argument("--cut", action="store_true", help="the links are reset and refused instead of swallowing everything")
+    parser.add_argument(
+        "--cut", action="store_true", help="the links are reset and refused instead of swallowing everything"
+    )
     parser.add_argument("--seconds", type=float, default=20, help="how long the link is down")
     args = parser.parse_args()
     with Lab() as lab:
         port = free_port()
-        hub = lab.server("hub", lab.jetstream("hub", ", domain: hub") + f'leafnodes {{ listen: "127.0.0.1:{port}", no_advertise: true }}\n')
+        hub = lab.server(
+            "hub",
+            lab.jetstream("hub", ", domain: hub") + f'leafnodes {{ listen: "127.0.0.1:{port}", no_advertise: true }}\n',
+        )
         wires = {name: Wire(port, args.delay) for name in ("plain", "mirror")}
         plain = leaf(lab, "plain", wires["plain"])
         # What the hub republishes must not come beside what the mirror does.
@@ -51,19 +65,44 @@ async def main():
         marker = (await lab.stream(hub.port))["config"]["metadata"]["odin_epoch"]
 
         say("1. what a mirror may be")
-        made = await mirror(copy, hub, "ODIN", allow_direct=True, mirror_direct=True, republish=REPUBLISH,
-                            allow_msg_ttl=True, metadata={"odin_epoch": marker})
+        made = await mirror(
+            copy,
+            hub,
+            "ODIN",
+            allow_direct=True,
+            mirror_direct=True,
+            republish=REPUBLISH,
+            allow_msg_ttl=True,
+            metadata={"odin_epoch": marker},
+        )
         say(f"  mirror of ODIN with republish, Direct Get and the origin's odin_epoch: {'made' if made else 'refused'}")
-        await mirror(copy, hub, "ODIN_CTL", allow_direct=True, max_msgs_per_subject=1, allow_msg_ttl=True,
-                     republish={"src": "odinctl.>", "dest": "live.odinctl.>"})
-        await mirror(copy, hub, "ODIN_LAST", allow_direct=True, max_msgs_per_subject=1, allow_msg_ttl=True,
-                     republish={"src": "odinlast.>", "dest": "live.odinlast.>"})
+        await mirror(
+            copy,
+            hub,
+            "ODIN_CTL",
+            allow_direct=True,
+            max_msgs_per_subject=1,
+            allow_msg_ttl=True,
+            republish={"src": "odinctl.>", "dest": "live.odinctl.>"},
+        )
+        await mirror(
+            copy,
+            hub,
+            "ODIN_LAST",
+            allow_direct=True,
+            max_msgs_per_subject=1,
+            allow_msg_ttl=True,
+            republish={"src": "odinlast.>", "dest": "live.odinlast.>"},
+        )
         code, text = lab.provision(copy.url, 1, fails=True)
         say(f"  ws-gateway provision there: exit code {code}")
         say("".join(f"    {line}\n" for line in text.splitlines()).rstrip())
 
-        gateways = {"hub": lab.gateway("at-hub", [hub.url]), "plain": lab.gateway("at-plain", [plain.url]),
-                    "copy": lab.gateway("at-copy", [copy.url])}
+        gateways = {
+            "hub": lab.gateway("at-hub", [hub.url]),
+            "plain": lab.gateway("at-plain", [plain.url]),
+            "copy": lab.gateway("at-copy", [copy.url]),
+        }
         for name, gateway in gateways.items():
             try:
                 say(f"  gateway at {name}: ready after {await gateway.ready(15):.1f} s")
@@ -79,9 +118,14 @@ async def main():
         await asyncio.sleep(6)
         say("\n2. deliveries, published at the hub")
         for name, client in clients.items():
-            say(f"  {name}: {milliseconds(client.ms)}; subscribed after {client.joined * 1000:.0f} ms; epoch {client.epoch}")
+            say(
+                f"  {name}: {milliseconds(client.ms)}; subscribed after {client.joined * 1000:.0f} ms; epoch {client.epoch}"
+            )
         stored = {name: (await lab.stream(server.port))["state"] for name, server in (("hub", hub), ("copy", copy))}
-        say("  sequences: " + ", ".join(f"{name} {state['first_seq']} to {state['last_seq']}" for name, state in stored.items()))
+        say(
+            "  sequences: "
+            + ", ".join(f"{name} {state['first_seq']} to {state['last_seq']}" for name, state in stored.items())
+        )
 
         say("\n3. resume across regions")
         walker = await Client("walker", gateways["hub"]).start()
@@ -90,7 +134,9 @@ async def main():
             walker.move(gateways[name])
             await until("answers", lambda: len(walker.answers) == 4)
             reasons = sorted({reason for _, recovered, reason in walker.answers if not recovered})
-            say(f"  to {name}: recovered {sum(recovered for _, recovered, _ in walker.answers)} of 4 {' '.join(reasons)}")
+            say(
+                f"  to {name}: recovered {sum(recovered for _, recovered, _ in walker.answers)} of 4 {' '.join(reasons)}"
+            )
 
         say(f"\n4. both links {'are cut' if args.cut else 'swallow everything'} for {args.seconds:.0f} s")
         for wire in wires.values():
@@ -101,7 +147,9 @@ async def main():
         waiting = [asyncio.create_task(stranger.start()) for stranger in strangers.values()]
         await asyncio.sleep(4)
         for name, stranger in strangers.items():
-            say(f"  subscribing at {name} meanwhile: {'answered' if len(stranger.answers) == 4 else 'waits'}, told {stranger.told}")
+            say(
+                f"  subscribing at {name} meanwhile: {'answered' if len(stranger.answers) == 4 else 'waits'}, told {stranger.told}"
+            )
         for wire in wires.values():
             (wire.cut if args.cut else wire.hole)(False)
         for name, gateway in gateways.items():

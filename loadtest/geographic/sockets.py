@@ -3,7 +3,8 @@
 
     loadtest/geographic/sockets.py [--connections 6000]
 
-Both ends are on this machine, so the kernel's figure is halved. Other work on the machine disturbs it; run it twice.
+Both ends are on this machine, so the kernel's figure is halved. Slabs that earlier runs left free make it less, other
+work on the machine changes it either way: the first run after a pause is the one to believe.
 """
 
 import argparse
@@ -11,10 +12,13 @@ import asyncio
 import pathlib
 import socket
 
-from lab import Lab, say, until
+from lab import Lab
+from waiting import say, until
 
-HELLO = (b"GET /ws HTTP/1.1\r\nHost: lab\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-         b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+HELLO = (
+    b"GET /ws HTTP/1.1\r\nHost: lab\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
 SUBSCRIBE = b'{"type":"subscribe","channels":["price:AAA"]}'
 
 
@@ -24,7 +28,9 @@ def kernel():
 
 
 def resident(pid):
-    line = next(line for line in pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines() if line.startswith("Pss:"))
+    line = next(
+        line for line in pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines() if line.startswith("Pss:")
+    )
     return int(line.split()[1]) * 1024
 
 
@@ -57,8 +63,10 @@ async def main():
                 pass
         await asyncio.sleep(2)
         count = gateway.metric("connections", "subscriptions")
-        say(f"{count}: kernel {(kernel() - before) / args.connections / 2:.0f} bytes for each end, "
-            f"gateway {(resident(gateway.process.pid) - own) / args.connections:.0f} bytes")
+        say(
+            f"{count}: kernel {(kernel() - before) / args.connections / 2:.0f} bytes for each end, "
+            f"gateway {(resident(gateway.process.pid) - own) / args.connections:.0f} bytes"
+        )
 
 
 asyncio.run(main())

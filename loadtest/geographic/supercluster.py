@@ -9,7 +9,10 @@ import argparse
 import asyncio
 import collections
 
-from lab import Client, Lab, Nats, Publisher, Wire, free_port, milliseconds, say, until
+from lab import Lab
+from speakers import Client, Nats, Publisher
+from waiting import free_port, milliseconds, say, until
+from wire import Wire
 
 
 def regions(lab, delay):
@@ -21,8 +24,10 @@ def regions(lab, delay):
         own = name[0]
         remote = {"a": "b", "b": "a"}[own]
         urls = lambda region: ", ".join(f'"nats://127.0.0.1:{wires[f"{region}{index}"].port}"' for index in range(3))
-        return (f'gateway {{ name: {own.upper()}, listen: "127.0.0.1:{ports[name]}", advertise: "127.0.0.1:{wires[name].port}"\n'
-                f'  gateways: [{{ name: {remote.upper()}, urls: [{urls(remote)}] }}] }}\n')
+        return (
+            f'gateway {{ name: {own.upper()}, listen: "127.0.0.1:{ports[name]}", advertise: "127.0.0.1:{wires[name].port}"\n'
+            f"  gateways: [{{ name: {remote.upper()}, urls: [{urls(remote)}] }}] }}\n"
+        )
 
     a, _ = lab.cluster("A", 3, gateway)
     b, _ = lab.cluster("B", 3, gateway)
@@ -50,7 +55,9 @@ async def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--delay", type=float, default=0.04, help="seconds each way between the regions")
     parser.add_argument("--mirror", action="store_true", help="a mirror of the stream in B answers reads there")
-    parser.add_argument("--cut", action="store_true", help="the link is reset and refused instead of swallowing everything")
+    parser.add_argument(
+        "--cut", action="store_true", help="the link is reset and refused instead of swallowing everything"
+    )
     parser.add_argument("--seconds", type=float, default=20, help="how long the link is down")
     args = parser.parse_args()
     with Lab() as lab:
@@ -58,12 +65,21 @@ async def main():
         await until("A and B know each other", lambda: all(s.varz("gatewayz")["outbound_gateways"] for s in a + b))
         await lab.provisioned(a[0].url, 3)
         placed = await lab.stream(a[0].port)
-        say(f"stream ODIN is in cluster {placed['cluster']['name']}, {len(placed['cluster']['replicas']) + 1} replicas; "
-            f"{args.delay * 1000:.0f} ms each way between A and B")
+        say(
+            f"stream ODIN is in cluster {placed['cluster']['name']}, {len(placed['cluster']['replicas']) + 1} replicas; "
+            f"{args.delay * 1000:.0f} ms each way between A and B"
+        )
         if args.mirror:
             nats = await Nats().connect(b[0].port)
-            mirror = {"name": "ODIN_B", "mirror": {"name": "ODIN"}, "storage": "file", "num_replicas": 3,
-                      "allow_direct": True, "mirror_direct": True, "placement": {"cluster": "B"}}
+            mirror = {
+                "name": "ODIN_B",
+                "mirror": {"name": "ODIN"},
+                "storage": "file",
+                "num_replicas": 3,
+                "allow_direct": True,
+                "mirror_direct": True,
+                "placement": {"cluster": "B"},
+            }
             made = await nats.api("STREAM.CREATE.ODIN_B", mirror)
             say(f"mirror ODIN_B in cluster {made['cluster']['name']}")
         near = lab.gateway("near", [s.url for s in a])
@@ -92,7 +108,9 @@ async def main():
             info = await nats.api("STREAM.INFO.ODIN_B")
             say(f"  the mirror is {info['mirror']['lag']} messages behind")
 
-        say(f"\nthe link {'is cut' if args.cut else 'swallows everything'} for {args.seconds:.0f} s (both regions stay up)")
+        say(
+            f"\nthe link {'is cut' if args.cut else 'swallows everything'} for {args.seconds:.0f} s (both regions stay up)"
+        )
         before = far.metric("chain_gaps_total", "filled_messages_total", "audit_repairs_total")
         for wire in link:
             (wire.cut if args.cut else wire.hole)(True)
@@ -101,12 +119,26 @@ async def main():
             say(f"  readyz after {seconds:.0f} s more: near {near.readyz()}, far {far.readyz()}")
         stranger = Client("stranger", far)
         waiting = asyncio.create_task(stranger.start())
-        code, text = lab.nats(a[0].url, "--timeout", "4s", "stream", "add", "PROBE", "--subjects", "probe",
-                               "--defaults", "--cluster", "A", fails=True)
+        code, text = lab.nats(
+            a[0].url,
+            "--timeout",
+            "4s",
+            "stream",
+            "add",
+            "PROBE",
+            "--subjects",
+            "probe",
+            "--defaults",
+            "--cluster",
+            "A",
+            fails=True,
+        )
         say(f"  a new stream in A meanwhile: {'made' if code == 0 else text.strip().splitlines()[-1]}")
         stored = publisher.stored()
         await asyncio.sleep(2)
-        say(f"  publishers in A meanwhile: {publisher.stored() - stored} stored in 2 s, longest wait {publisher.longest:.1f} s")
+        say(
+            f"  publishers in A meanwhile: {publisher.stored() - stored} stored in 2 s, longest wait {publisher.longest:.1f} s"
+        )
         for wire in link:
             (wire.cut if args.cut else wire.hole)(False)
         asking = asyncio.create_task(leader_says(b[0].port, 1))
@@ -120,7 +152,9 @@ async def main():
         for client in clients + [walker, stranger] + joins:
             if await client.caught_up(publisher) is None:
                 say(f"{client.name} is NOT at the newest values")
-        after = far.metric("chain_gaps_total", "filled_messages_total", "audit_repairs_total", "feed_open_retries_total")
+        after = far.metric(
+            "chain_gaps_total", "filled_messages_total", "audit_repairs_total", "feed_open_retries_total"
+        )
         say(f"  far: told {clients[1].told}")
         say(f"  near: told {clients[0].told}")
         say(f"  far before the cut {before}, after {after}")
@@ -129,8 +163,10 @@ async def main():
         say(f"\n{publisher.stored()} stored; A publish: {milliseconds(publisher.ack_ms)}")
         for client in clients + [walker, stranger]:
             say(f"{client.name}: {client.proof(publisher)}")
-        say(f"{len(joins)} joins: missing {sum(client.missing(publisher) for client in joins)}, "
-            f"twice {sum(c.twice for c in joins)}, reordered {sum(c.reordered for c in joins)}")
+        say(
+            f"{len(joins)} joins: missing {sum(client.missing(publisher) for client in joins)}, "
+            f"twice {sum(c.twice for c in joins)}, reordered {sum(c.reordered for c in joins)}"
+        )
         say(f"bytes over the link: {sum(wire.bytes for wire in link)}")
         for client in clients + [walker, stranger] + joins:
             await client.stop()

@@ -44,6 +44,13 @@ pub enum EndpointError {
     OwnHeader,
 }
 
+impl EndpointError {
+    /// Whether it is about the headers, not the URL.
+    pub fn is_of_headers(self) -> bool {
+        matches!(self, EndpointError::Headers | EndpointError::TooManyHeaders | EndpointError::OwnHeader)
+    }
+}
+
 impl Endpoint {
     /// Parses a base URL (`https://collector.example/otlp`), to which `/v1/traces` and the like are added, and headers
     /// as in `OTEL_EXPORTER_OTLP_HEADERS`: `name=value,other=value`, percent-encoded. `timeout` bounds each request.

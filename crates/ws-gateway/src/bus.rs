@@ -16,6 +16,7 @@ use futures_util::{
     stream::{BoxStream, FuturesUnordered, SelectAll},
 };
 use odin_protocol::{Cursor, Epoch, error::ErrorCode};
+use odin_telemetry::traces::Tracer;
 use slab::Slab;
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -47,6 +48,7 @@ mod replay;
 mod route;
 mod source;
 mod stamp;
+mod traces;
 mod wide;
 
 use feed::Step;
@@ -59,6 +61,7 @@ use reads::Done;
 pub(crate) use replay::{ReadError, direct_get};
 use replay::{Replay, stored};
 use source::{Carrier, Source, SourceId};
+use traces::{Incoming, Traces};
 use wide::{Link, Wide};
 
 /// Live messages taken before the shards are told.
@@ -116,6 +119,8 @@ pub(crate) struct Bus {
     wide: Wide,
     steps: Vec<Step>,
     pulse: Pulse,
+    /// None where no collector is told.
+    traces: Option<Traces>,
 }
 
 impl Bus {
@@ -125,10 +130,12 @@ impl Bus {
         shards: Vec<queue::Sender>,
         readiness: watch::Sender<Readiness>,
         connections: &Connections,
+        (tracer, gateway): (Option<Tracer>, &str),
     ) -> Self {
         let (live, reader) = (connections.live.clone(), connections.reader.clone());
         let replay = Replay::new(live.clone(), reader.clone(), config.clone(), metrics.clone());
         let wide = Wide::new(Link::new(connections.wide.clone(), &config));
+        let traces = tracer.map(|tracer| Traces::new(tracer, gateway, &config));
         Self {
             out: shards.iter().map(|_| Vec::new()).collect(),
             context: jetstream::new(reader.clone()),
@@ -151,6 +158,7 @@ impl Bus {
             wide,
             steps: Vec::new(),
             pulse: Pulse::new(),
+            traces,
         }
     }
 
@@ -200,6 +208,9 @@ impl Bus {
                     self.publish_tick();
                     self.audit_due(now);
                     self.on_second();
+                    if let Some(traces) = &mut self.traces {
+                        traces.sweep();
+                    }
                     // Until the stream is known, nothing can be opened: ask more often.
                     if now - epoch_asked >= EPOCH_PERIOD || self.epoch.is_none() {
                         epoch_asked = now;
@@ -244,6 +255,9 @@ impl Bus {
             }
         }
         self.metrics.feeds.set(self.sources.len() as u64);
+        if let Some(traces) = &mut self.traces {
+            traces.handed();
+        }
     }
 
     fn tell(&mut self, (shard, feed): Member, item: impl FnOnce(FeedId) -> Item) {
@@ -395,8 +409,22 @@ impl Bus {
         }
         let since_ms = now_ms().saturating_sub(stored.ts_ms).max(0).unsigned_abs();
         self.metrics.to_gateway.observe_us(since_ms.saturating_mul(1_000));
+        let is_told = self.traces.as_mut().is_some_and(|traces| traces.has_room(&self.config.telemetry));
+        let trace = if is_told { Incoming::of(message.headers.as_ref()) } else { None };
+        self.take_live(source, stored, trace);
+    }
+
+    /// The next message of a feed has come, maybe as part of a trace.
+    fn take_live(&mut self, source: usize, message: Stored, trace: Option<Incoming>) {
+        let found = &mut self.sources[source];
+        let of = (found.opening, found.members.len());
+        let traced = trace.zip(self.traces.as_mut());
+        let key = traced.and_then(|(trace, traces)| traces.receive(trace, &message, of, &self.config.telemetry));
         let mut steps = std::mem::take(&mut self.steps);
-        found.machine.live(stored, &mut steps);
+        found.machine.live(message, &mut steps);
+        if let (Some(key), Some(traces)) = (key, &mut self.traces) {
+            traces.judge(key, &steps);
+        }
         self.take_steps(source, steps);
     }
 
@@ -445,7 +473,13 @@ impl Bus {
     fn deliver(&mut self, source: usize, message: Stored) {
         let class = Class::from(self.sources[source].topic.mode);
         self.metrics.received.of(class).add(1);
-        let publication = match self.publication(source, message) {
+        let key = (self.sources[source].opening, message.seq);
+        let span = self.traces.as_mut().and_then(|traces| traces.take(key));
+        let mut publication = self.publication(source, message);
+        if let (Some(span), Some(traces)) = (span, &mut self.traces) {
+            traces.deliver(span, publication.as_mut().ok());
+        }
+        let publication = match publication {
             Ok(publication) => publication,
             Err(fate) => {
                 self.metrics.sorted.of((class, fate)).add(1);

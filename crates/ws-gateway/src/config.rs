@@ -13,6 +13,7 @@ mod difference;
 mod nats;
 mod options;
 mod render;
+mod telemetry;
 mod value;
 
 use std::net::SocketAddr;
@@ -27,6 +28,7 @@ pub use difference::differences;
 pub use nats::{Credentials, Nats, Secret, Tls};
 pub use options::{CONFIG_VARIABLE, OPTIONS, Opt};
 pub use render::{annotated_toml, by_table, markdown_table, to_json, to_toml};
+pub use telemetry::Telemetry;
 
 use crate::rules::Rules;
 use defaults as default;
@@ -72,6 +74,8 @@ pub struct Config {
     pub drain: Drain,
     /// What is logged and how.
     pub log: Log,
+    /// What a collector is told.
+    pub telemetry: Telemetry,
     /// Which channel leads to which subject.
     pub rules: Rules,
 }
@@ -312,6 +316,7 @@ impl Default for Config {
             sockets: Sockets::default(),
             drain: Drain::default(),
             log: Log::default(),
+            telemetry: Telemetry::default(),
             rules: rules.expect("the default rules are checked by a test"),
         }
     }

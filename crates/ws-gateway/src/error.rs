@@ -30,6 +30,9 @@ pub enum RunError {
     /// The NATS client refuses its configuration. A server that is not there is no error.
     #[error("cannot set up the connection to NATS")]
     Nats(#[source] async_nats::ConnectError),
+    /// There is no way to the collector: no certificates to trust, or a variable of OpenTelemetry that asks too much.
+    #[error("cannot set up telemetry")]
+    Telemetry(#[source] Box<dyn Error + Send + Sync>),
     /// The system gives no thread or runtime.
     #[error("cannot start a thread")]
     Thread(#[source] io::Error),

@@ -62,6 +62,7 @@ pub mod rules;
 mod shard;
 pub mod telemetry;
 mod tls;
+mod traces;
 
 pub use auth::AuthSetupError;
 pub use error::RunError;
@@ -219,7 +220,10 @@ pub async fn run_reloadable(
     let boot = boot_id();
     let (queues, inboxes): (Vec<_>, Vec<_>) =
         (0..config.shards.get()).map(|_| queue::channel(config.feeds.shard_queue_bytes)).unzip();
-    let me = (Name::here(listeners.address().port()), Boot(boot));
+    let name = Name::here(listeners.address().port());
+    let gateway = name.as_str().to_owned();
+    let tracer = traces::start(&config.telemetry, &gateway)?;
+    let me = (name, Boot(boot));
     let cluster = Arc::new(Cluster::new(me, currents.clone(), metrics.clone(), queues.clone(), link.clone()));
     let shared = Arc::new(Shared {
         addresses: Arc::default(),
@@ -274,10 +278,11 @@ pub async fn run_reloadable(
     drop(commands);
     let bus = {
         let (config, currents) = (config.clone(), currents.clone());
-        let metrics = metrics.bus.clone();
+        let (metrics, tracer) = (metrics.bus.clone(), tracer.clone());
         spawn("odin-bus", move || async move {
             let connections = bus::connect(&config.nats).await?;
-            let sequencer = bus::Bus::new(config, metrics, queues, bus_ready, &connections);
+            let tell = (tracer, gateway.as_str());
+            let sequencer = bus::Bus::new(config, metrics, queues, bus_ready, &connections, tell);
             sequencer.run(asked, connections.events, currents).await;
             Ok::<(), RunError>(())
         })?
@@ -321,6 +326,11 @@ pub async fn run_reloadable(
     // It has a goodbye to say, which does not take long.
     let _ = control.await;
     admin.abort();
+    if let Some(tracer) = tracer
+        && !tracer.shutdown(traces::FLUSH_LIMIT).await
+    {
+        tracing::warn!(counts = ?tracer.counts(), "not all spans were sent");
+    }
     let remained = metrics.connected_clients();
     let left = metrics.sum(|shard| shard.connections_closed.of(CloseReason::Drain).get());
     tracing::info!(left, remained, "stopped");

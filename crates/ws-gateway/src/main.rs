@@ -12,6 +12,7 @@ use ws_gateway::config::{self, Config, ConfigError};
 use ws_gateway::health::{self, Question};
 use ws_gateway::{Listeners, Reload, provision, telemetry};
 
+mod descriptors;
 mod hangup;
 mod stop;
 
@@ -69,6 +70,7 @@ fn serve(config: Config, reload: Reload) -> anyhow::Result<ExitCode> {
         for (table, options) in config::by_table(&config) {
             info!(table, %options, "configuration");
         }
+        descriptors::take_all(&config);
         let stop = stop::signal()?;
         hangup::reload_on(reload.reloader())?;
         ws_gateway::run_reloadable(config, listeners, reload, stop).await?;

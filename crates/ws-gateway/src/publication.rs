@@ -13,7 +13,7 @@ use odin_protocol::{
     message::ServerMessage,
 };
 
-use crate::format::Format;
+use crate::{format::Format, traces::Trace};
 
 /// What became of a stored message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +38,8 @@ pub(crate) struct Publication {
     /// When the gateway had it.
     pub(crate) received: Instant,
     pub(crate) body: Body,
+    /// Only if its publisher began a trace that is continued.
+    pub(crate) trace: Option<Box<Trace>>,
     live: [OnceLock<Bytes>; Format::ALL.len()],
     snapshot: [OnceLock<Bytes>; Format::ALL.len()],
 }
@@ -61,6 +63,7 @@ impl Publication {
             ts_ms,
             received: Instant::now(),
             body,
+            trace: None,
             live: Default::default(),
             snapshot: Default::default(),
         }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
-    config::{Config, ConfigError, Log, differences},
+    config::{Config, ConfigError, Log, Telemetry, differences},
     current::Current,
     error::with_causes,
     metrics::{ControlMetrics, Outcome},
@@ -119,6 +119,11 @@ fn merge(old: &Config, new: Config) -> (Config, Value) {
         limits: new.limits.clone(),
         heartbeat: new.heartbeat.clone(),
         drain: new.drain.clone(),
+        telemetry: Telemetry {
+            trace_ratio: new.telemetry.trace_ratio,
+            spans_per_second: new.telemetry.spans_per_second,
+            ..old.telemetry.clone()
+        },
         rules: new.rules.clone(),
         log: Log { level: new.log.level.clone(), ..old.log.clone() },
         ..old.clone()

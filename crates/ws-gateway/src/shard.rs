@@ -63,6 +63,7 @@ mod settlement;
 mod signing_in;
 mod stream;
 mod subscription;
+mod traced;
 
 use acceptor::{Acceptor, Arrival, Turnstile};
 use connection::Connection;

@@ -189,6 +189,21 @@ async fn says_how_a_running_gateway_is() {
     assert_eq!(run(&["health", "--address", "nowhere"], &[]).status.code(), Some(2));
 }
 
+/// Container runtimes often begin with 1,024.
+#[tokio::test]
+async fn takes_as_many_file_descriptors_as_it_may_and_says_when_they_are_too_few() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let script = folder.path().join("gateway");
+    odin_devkit::write_script(&script, &format!("ulimit -S -n 128 && ulimit -H -n 2000 && exec '{BINARY}' \"$@\""));
+    let few = odin_devkit::Gateway::builder(&script, "nats://127.0.0.1:1").args(["--limits-connections", "5000"]);
+    let gateway = few.start_listening().await.expect("it listens");
+    let line = gateway.process().wait_for_line("too few file descriptors", LIMIT).await.expect("it says so");
+    assert!(line.contains(r#""allowed":2000"#), "{line}");
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", gateway.process().pid())).expect("limits");
+    let files = limits.lines().find(|line| line.starts_with("Max open files")).expect("a line");
+    assert_eq!(files.split_whitespace().nth(3), Some("2000"), "{files}");
+}
+
 #[tokio::test]
 async fn a_signal_drains_and_exits_with_0() {
     let builder = gateway().args(["--drain-pause", "0s", "--drain-window", "0s"]);

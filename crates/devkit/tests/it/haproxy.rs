@@ -1,6 +1,5 @@
 //! The real HAProxy with the deployed configuration, and gateways that are killed and rolled behind it.
 
-use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -30,7 +29,15 @@ struct Cluster {
 }
 
 impl Cluster {
-    async fn start(haproxy: PathBuf, gateway: PathBuf) -> Cluster {
+    /// `None` where a program is missing.
+    async fn start() -> Option<Cluster> {
+        let (haproxy, gateway) = (system_binary("haproxy")?, gateway_binary()?);
+        for name in ["odin-publisher", "odin"] {
+            if !gateway.with_file_name(name).is_file() {
+                eprintln!("skipped: no {name} beside {}", gateway.display());
+                return None;
+            }
+        }
         let mut command = Command::new(env!("CARGO_BIN_EXE_odin-devkit"));
         command.args(["cluster", "--port", "0", "--stats-port", "0", "--tokens", "8", "--rate", "80"]);
         command.arg("--gateway").arg(gateway).arg("--haproxy").arg(haproxy);
@@ -48,7 +55,7 @@ impl Cluster {
             match name {
                 "balancer" => cluster.balancer = address.trim_start_matches("ws://").replace("/ws", ""),
                 name if name.starts_with("nats-") => cluster.nats.push(address.to_owned()),
-                name if name.starts_with("ready") => return cluster,
+                name if name.starts_with("ready") => return Some(cluster),
                 _ => {}
             }
         }
@@ -124,8 +131,7 @@ async fn all_go_on(witnesses: &mut [Witness], context: &jetstream::Context) -> u
 /// of odin. Nobody misses a publication, and nobody has one twice.
 #[tokio::test]
 async fn clients_lose_nothing_while_gateways_die_and_roll() {
-    let (Some(haproxy), Some(gateway)) = (system_binary("haproxy"), gateway_binary()) else { return };
-    let mut cluster = Cluster::start(haproxy, gateway).await;
+    let Some(mut cluster) = Cluster::start().await else { return };
     let context = jetstream(&cluster.nats).await;
     let mut witnesses = Vec::new();
     for channel in ["price:*", "price:BTC", "price:ETH"].into_iter().cycle().take(12) {

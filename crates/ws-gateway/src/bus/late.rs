@@ -20,7 +20,7 @@
 //! Messages read ahead: [`AHEAD`]. Subjects of a pattern: what Direct Get reads at once, 1,024; more is too wide.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     sync::Arc,
     time::{Duration, UNIX_EPOCH},
 };
@@ -188,7 +188,7 @@ impl Task {
         match messages.last() {
             Some(last) => {
                 let up_to = last.seq;
-                self.tell(Word::Live { messages, up_to, is_news: true }).await
+                self.tell(Word::Live { messages, traces: HashMap::new(), up_to, is_news: true }).await
             }
             None => Ok(()),
         }

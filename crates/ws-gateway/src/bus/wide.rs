@@ -50,7 +50,11 @@
 //! Subjects: `limits.pattern_subjects`, at the opening and while live. Messages between a task and the
 //! sequencer: [`WORDS`] batches. On the wire: the server's flow control, 32 MiB for each consumer.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::FutureExt;
 use odin_protocol::Epoch;
@@ -65,6 +69,7 @@ use super::{
     reads::{Done, RETRY},
     replay::ReadError,
     source::{Carrier, Proof, SourceId},
+    traces::Incoming,
 };
 
 mod backlog;
@@ -99,8 +104,8 @@ pub(super) enum Word {
     /// Those were all: everything up to here is in them or older.
     Opened { up_to: u64, subjects: usize },
     /// The next messages of the stream, in its order, or none. Everything up to `up_to` has come;
-    /// `is_news` when subscribers should know.
-    Live { messages: Vec<Stored>, up_to: u64, is_news: bool },
+    /// `is_news` when subscribers should know. `traces` are those of some of them, by their sequences.
+    Live { messages: Vec<Stored>, traces: HashMap<u64, Incoming>, up_to: u64, is_news: bool },
     /// Something may have been dropped before it was read.
     Lost,
     /// There are more subjects than a pattern may cover.
@@ -261,7 +266,9 @@ impl Bus {
         match word {
             Word::Values { values, newer } => self.on_wide_values(id, values, newer),
             Word::Opened { up_to, subjects } => self.on_wide_opened(id, up_to, subjects),
-            Word::Live { messages, up_to, is_news } => self.on_wide_live(id, messages, up_to, is_news),
+            Word::Live { messages, traces, up_to, is_news } => {
+                self.on_wide_live(id, (messages, traces), up_to, is_news)
+            }
             Word::Lost => {
                 self.openings += 1;
                 let source = &mut self.sources[id.slot];
@@ -309,13 +316,18 @@ impl Bus {
         }
     }
 
-    fn on_wide_live(&mut self, id: SourceId, messages: Vec<Stored>, up_to: u64, is_news: bool) {
+    fn on_wide_live(
+        &mut self,
+        id: SourceId,
+        (messages, mut traces): (Vec<Stored>, HashMap<u64, Incoming>),
+        up_to: u64,
+        is_news: bool,
+    ) {
         for message in messages {
             self.metrics.live_received.add(1);
             self.metrics.live_bytes.add(message.size() as u64);
-            let mut steps = std::mem::take(&mut self.steps);
-            self.sources[id.slot].machine.live(message, &mut steps);
-            self.take_steps(id.slot, steps);
+            let trace = if traces.is_empty() { None } else { traces.remove(&message.seq) };
+            self.take_live(id.slot, message, trace);
         }
         let source = &mut self.sources[id.slot];
         if source.subject_count() > self.config.limits.pattern_subjects {

@@ -120,6 +120,20 @@ fn combinations_are_checked() {
         (&[("stream.max_age", "10s")], "default: stream.duplicate_window: must not be longer"),
         (&[("feeds.ring_bytes", "1GiB")], "--feeds-ring-bytes: feeds.ring_bytes: must not be larger"),
         (&[("nats.url", "nats://")], "--nats-url: nats.url: expected urls"),
+        (&[("telemetry.otlp_headers", "a=b")], "--telemetry-otlp-headers: telemetry.otlp_headers: needs"),
+        (
+            &[("telemetry.otlp_endpoint", "collector:4317")],
+            "--telemetry-otlp-endpoint: telemetry.otlp_endpoint: expected",
+        ),
+        (
+            &[("telemetry.otlp_endpoint", "http://a:b@c")],
+            "--telemetry-otlp-endpoint: telemetry.otlp_endpoint: must not",
+        ),
+        (
+            &[("telemetry.otlp_endpoint", "http://c"), ("telemetry.otlp_headers", "hunter2")],
+            "--telemetry-otlp-headers: telemetry.otlp_headers: expected headers such as name=value",
+        ),
+        (&[("telemetry.trace_ratio", "1.5")], "--telemetry-trace-ratio: telemetry.trace_ratio: expected a number"),
         (&[("log.level", "info,=,")], "--log-level: log.level: invalid level"),
     ] {
         let found = problems("", &[], flags);
@@ -208,8 +222,9 @@ fn secrets_are_never_printed() {
     assert_eq!(json["nats"]["url"], "nats://***@h:4222,nats://i");
     assert_eq!(json["limits"]["message_bytes"], "64KiB");
     assert_eq!(json["rules"][0]["channel"], "price:{token}");
-    for secret in ["nats.token", "nats.nkey_seed"] {
-        let config = from("", &[], &[(secret, "hunter2")]).expect("valid");
+    for secret in ["nats.token", "nats.nkey_seed", "telemetry.otlp_headers"] {
+        let endpoint = ("telemetry.otlp_endpoint", "http://collector");
+        let config = from("", &[], &[endpoint, (secret, "a=hunter2")]).expect("valid");
         assert!(!to_toml(&config).contains("hunter2"));
     }
 }

@@ -22,6 +22,7 @@ pub(super) fn check(build: &mut Build) {
     sizes(build);
     times(build);
     access::access(build);
+    telemetry(build);
     if let Err(error) = EnvFilter::builder().parse(&build.draft.config.log.level) {
         build.conflict("log.level", &format!("invalid level or directives: {error}"));
     }
@@ -177,6 +178,18 @@ fn times(build: &mut Build) {
     let heartbeat = build.draft.config.heartbeat.clone();
     if heartbeat.timeout <= heartbeat.interval {
         build.conflict("heartbeat.timeout", "must be longer than heartbeat.interval, or nobody has time to answer");
+    }
+}
+
+fn telemetry(build: &mut Build) {
+    let telemetry = build.draft.config.telemetry.clone();
+    if telemetry.otlp_endpoint.is_none() && telemetry.otlp_headers.is_some() {
+        build.conflict("telemetry.otlp_headers", "needs telemetry.otlp_endpoint");
+    }
+    if let Err(error) = telemetry.endpoint() {
+        // It repeats nothing.
+        let key = if error.is_of_headers() { "telemetry.otlp_headers" } else { "telemetry.otlp_endpoint" };
+        build.conflict(key, &error.to_string());
     }
 }
 

@@ -200,3 +200,12 @@ pub const KEEP_ALIVE: Duration = Duration::from_secs(75);
 pub const ANSWER_BYTES: usize = MIB;
 /// A second is not noticed, and spares the gateway every further client of a cache.
 pub const LATEST_MAX_AGE: Duration = Duration::from_secs(1);
+
+/// A collector that needs longer is down; what it was to get is dropped or sent again.
+pub const OTLP_TIMEOUT: Duration = Duration::from_secs(10);
+/// As often as a scraper comes.
+pub const METRICS_INTERVAL: Duration = Duration::from_secs(15);
+/// Publishers decide what is traced; [`SPANS_PER_SECOND`] is what holds a flood back.
+pub const TRACE_RATIO: f64 = 1.0;
+/// Some 30 traced publications a second on two shards: enough to see where time goes, too few to cost any.
+pub const SPANS_PER_SECOND: u32 = 100;

@@ -271,4 +271,10 @@ pub const OPTIONS: &[Opt] = &[
 
     opt("log.level", ANY, |d| Field::Text(&mut d.config.log.level), "error, warn, info, debug, trace, or directives such as info,ws_gateway=debug"),
     opt("log.format", ANY, |d| Field::Format(&mut d.config.log.format), "json or text"),
+
+    opt("telemetry.otlp_endpoint", ANY, |d| Field::TextOrNone(&mut d.config.telemetry.otlp_endpoint), "collector that takes OTLP/HTTP, such as http://collector:4318; without it nothing is sent"),
+    opt("telemetry.otlp_headers", ANY, |d| Field::SecretOrNone(&mut d.config.telemetry.otlp_headers), "headers for it, such as authorization=Bearer%20abc,x-scope=a"),
+    opt("telemetry.metrics_interval", (SECOND, HOUR), |d| Field::Time(&mut d.config.telemetry.metrics_interval), "how often metrics are sent to it"),
+    opt("telemetry.trace_ratio", ANY, |d| Field::Share(&mut d.config.telemetry.trace_ratio), "of the sampled traces that publishers begin, how many are continued: 0 none, 1 all"),
+    opt("telemetry.spans_per_second", (1, 100_000), |d| Field::Count32(&mut d.config.telemetry.spans_per_second), "spans made each second at most, whatever publishers sample"),
 ];

@@ -46,6 +46,8 @@ pub(super) enum Field<'a> {
     Urls(&'a mut Vec<String>),
     /// `true` or `false`.
     Switch(&'a mut bool),
+    /// A number from 0 to 1.
+    Share(&'a mut f64),
     /// `json` or `text`.
     Format(&'a mut LogFormat),
     /// `refuse` or `replace`.
@@ -191,6 +193,16 @@ impl Field<'_> {
                     }
                 }
             }
+            Field::Share(field) => {
+                let share = match raw {
+                    Raw::Toml(toml::Value::Float(share)) => Some(*share),
+                    Raw::Toml(toml::Value::Integer(share)) => u32::try_from(*share).ok().map(f64::from),
+                    Raw::Toml(_) => None,
+                    Raw::Text(text) => text.trim().parse().ok(),
+                };
+                let is_share = |share: &f64| (0.0..=1.0).contains(share);
+                *field = share.filter(is_share).ok_or_else(|| "expected a number from 0 to 1".to_owned())?;
+            }
             Field::Format(field) => {
                 *field = match raw.text()? {
                     "json" => LogFormat::Json,
@@ -233,6 +245,7 @@ impl Field<'_> {
             Field::Items(field) => field.show().into(),
             Field::Urls(field) => field.iter().map(|url| mask_url(url)).collect::<Vec<_>>().join(",").into(),
             Field::Switch(field) => (*field).into(),
+            Field::Share(field) => (*field).into(),
             Field::Format(field) => field.as_str().into(),
             Field::Overflow(field) => field.as_str().into(),
         }
@@ -252,6 +265,7 @@ impl Field<'_> {
             Field::List(_) | Field::Items(_) => "TEXT,...",
             Field::Urls(_) => "URL,...",
             Field::Switch(_) => "true|false",
+            Field::Share(_) => "0..1",
             Field::Format(_) => "json|text",
             Field::Overflow(_) => "refuse|replace",
         }
@@ -336,6 +350,20 @@ mod tests {
         }
         for text in ["25", "", "s", "-1s", "1 parsec"] {
             assert!(parse_time(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_share_lies_between_nothing_and_everything() {
+        let mut share = 0.5;
+        for raw in [Raw::Text("1.1"), Raw::Text("-0.1"), Raw::Text("NaN"), Raw::Text("x"), Raw::Toml(&"1".into())] {
+            assert!(Field::Share(&mut share).read(&raw, (0, u64::MAX)).is_err());
+        }
+        assert!(Field::Share(&mut share).read(&Raw::Toml(&2.into()), (0, u64::MAX)).is_err());
+        assert_eq!(share.to_bits(), 0.5_f64.to_bits());
+        for (raw, expected) in [(Raw::Text("0"), 0.0), (Raw::Toml(&1.into()), 1.0), (Raw::Toml(&0.001.into()), 0.001)] {
+            assert_eq!(Field::Share(&mut share).read(&raw, (0, u64::MAX)), Ok(()));
+            assert_eq!(Field::Share(&mut share).show(), toml::Value::Float(expected));
         }
     }
 

@@ -51,6 +51,7 @@ impl Shard {
         let mut turn = std::mem::take(&mut self.fan_out);
         self.gather(&mut turn);
         self.mark(&mut turn);
+        let traced = self.begin_traces(&turn);
         let mut linked = std::mem::take(&mut turn.linked);
         let mut order = Vec::with_capacity(8);
         let (mut writes, mut deliveries, mut bytes) = (0, [0u64; Format::ALL.len()], [0u64; Format::ALL.len()]);
@@ -120,6 +121,7 @@ impl Shard {
             }
         }
         let now = Instant::now();
+        self.end_traces(traced);
         for &feed in &turn.touched {
             for publication in self.feeds.at_mut(feed).turn.drain(..) {
                 self.metrics.to_socket.observe(now.saturating_duration_since(publication.received));

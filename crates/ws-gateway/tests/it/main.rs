@@ -21,6 +21,7 @@
 //! | `users` | signing in, and what a user may have |
 //! | `publish` | publications of clients |
 //! | `reload` | another configuration while the gateway runs |
+//! | `traces` | spans from a publisher to a shard, and what happens without a collector |
 //! | `wide` | patterns over more subjects than Direct Get reads at once |
 //! | `admin` | probes, metrics, statistics, logs, and who may order |
 //! | `control` | orders and revocations, from an operator to every gateway |
@@ -53,5 +54,6 @@ mod resume;
 mod slow_reader;
 mod subscribe;
 mod support;
+mod traces;
 mod users;
 mod wide;

@@ -3,7 +3,7 @@
 use std::{future::Future, net::SocketAddr, num::NonZeroUsize, sync::Arc, thread, time::Duration};
 
 use odin_devkit::NatsServer;
-use odin_publisher::{Options, Publisher};
+use odin_publisher::{Message, Options, Publisher};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -353,7 +353,12 @@ impl Feeder {
 
     /// Stores `payload` and gives its sequence.
     pub(crate) async fn publish(&self, subject: &str, payload: impl Into<bytes::Bytes>) -> u64 {
-        let ack = self.publisher.publish(subject, payload).await.expect("accepted");
+        self.publish_message(Message::new(subject.parse().expect("a subject"), payload)).await
+    }
+
+    /// Stores a message and gives its sequence.
+    pub(crate) async fn publish_message(&self, message: Message) -> u64 {
+        let ack = self.publisher.publish_message(message).await.expect("accepted");
         in_time("an acknowledgement", ack).await.expect("stored").sequence
     }
 

@@ -1,6 +1,13 @@
 //! The life of a wide feed beside the sequencer: its snapshot, then one consumer after another.
 
-use std::{collections::HashSet, future::Future, ops::ControlFlow, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    future::Future,
+    ops::ControlFlow,
+    pin::Pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::FutureExt;
 use odin_protocol::Epoch;
@@ -22,6 +29,7 @@ use crate::{
         reads::RETRY,
         replay::{ReadError, Replay},
         source::SourceId,
+        traces::Incoming,
     },
     config::Config,
     metrics::BusMetrics,
@@ -35,6 +43,9 @@ const LONGEST_RETRY: Duration = Duration::from_secs(2);
 
 /// Attempts after which the connection is blamed.
 const ATTEMPTS: u32 = 4;
+
+/// Traces of one batch; the sequencer may still tell fewer.
+const BATCH_TRACES: usize = 16;
 
 /// Messages handed over at once, and bytes: as much as the sequencer may spend on one feed in a turn.
 const BATCH_MESSAGES: usize = 256;
@@ -69,6 +80,8 @@ pub(super) struct Task {
 #[derive(Debug, Default)]
 struct Batch {
     messages: Vec<Stored>,
+    /// Of some of them.
+    traces: HashMap<u64, Incoming>,
     bytes: usize,
     up_to: u64,
     /// Nothing more has come: a good time to say how far the feed is complete.
@@ -271,14 +284,14 @@ impl Task {
                     Err(broken) => return Ok(broken),
                 }
             }
-            let Batch { messages, up_to, is_news, .. } = batch;
+            let Batch { messages, traces, up_to, is_news, .. } = batch;
             if up_to > self.reached {
                 self.reached = up_to;
                 let is_news = is_news || told_at.elapsed() >= NEWS;
                 if is_news {
                     told_at = Instant::now();
                 }
-                self.tell(Word::Live { messages, up_to, is_news }).await?;
+                self.tell(Word::Live { messages, traces, up_to, is_news }).await?;
             }
         }
     }
@@ -305,6 +318,12 @@ impl Task {
         // Copied: the message is a slice of the connection's read buffer and would keep all of it.
         let payload = (!is_marker).then(|| bytes::Bytes::copy_from_slice(&message.payload));
         batch.bytes += message.payload.len();
+        if self.config.telemetry.otlp_endpoint.is_some()
+            && batch.traces.len() < BATCH_TRACES
+            && let Some(trace) = Incoming::of(headers)
+        {
+            batch.traces.insert(seq, trace);
+        }
         batch.messages.push(Stored { subject, seq, last: None, ts_ms, payload });
         Ok(())
     }

@@ -24,7 +24,8 @@ impl Canary {
     /// Starts reading the log of this process at its finest level; once is enough.
     pub(crate) fn listen() {
         LISTENING.get_or_init(|| {
-            tracing_subscriber::fmt().with_env_filter("ws_gateway=trace").with_ansi(false).with_writer(Ear).init();
+            let filter = "ws_gateway=trace,odin_telemetry=trace";
+            tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(Ear).init();
         });
     }
 
