@@ -88,10 +88,7 @@ class Panel:
             "targets": [self.target(i, *query) for i, query in enumerate(self.queries)],
         }
         if self.runbooks:
-            panel["links"] = [
-                {"title": f"Runbook: {name}", "url": f"{RUNBOOKS}{name}.md", "targetBlank": True}
-                for name in self.runbooks
-            ]
+            panel["links"] = [link(f"Runbook: {name}", f"{RUNBOOKS}{name}.md", opens=True) for name in self.runbooks]
         return panel
 
     def options(self):
@@ -102,12 +99,25 @@ class Panel:
                 "graphMode": "area",
                 "textMode": "auto",
                 "orientation": "auto",
+                "justifyMode": "auto",
+                "wideLayout": True,
+                "showPercentChange": False,
+                "percentChangeColorMode": "standard",
             }
         if self.kind == "heatmap":
             return {
                 "calculate": False,
                 "cellGap": 1,
-                "color": {"mode": "scheme", "scheme": "Oranges", "steps": 64},
+                "color": {
+                    "mode": "scheme",
+                    "scheme": "Oranges",
+                    "steps": 64,
+                    "reverse": False,
+                    "fill": "dark-orange",
+                    "exponent": 0.5,
+                },
+                "showValue": "never",
+                "exemplars": {"color": "rgba(255,0,255,0.7)"},
                 "filterValues": {"le": 1e-9},
                 "legend": {"show": True},
                 "tooltip": {"mode": "single", "yHistogram": False},
@@ -115,7 +125,7 @@ class Panel:
                 "cellValues": {"unit": "cps"},
             }
         return {
-            "legend": {"displayMode": "list", "placement": "bottom", "showLegend": True},
+            "legend": {"displayMode": "list", "placement": "bottom", "showLegend": True, "calcs": []},
             "tooltip": {"mode": "multi", "sort": "desc"},
         }
 
@@ -132,6 +142,22 @@ class Panel:
         if self.kind == "heatmap":
             target["format"] = "heatmap"
         return target
+
+
+def link(title, url, opens=False):
+    """A link of a dashboard, which takes time and variables along, or of a panel, which opens another page."""
+    return {
+        "type": "link",
+        "title": title,
+        "url": url,
+        "icon": "external link" if opens else "dashboard",
+        "tooltip": "",
+        "tags": [],
+        "asDropdown": False,
+        "targetBlank": opens,
+        "includeVars": not opens,
+        "keepTime": not opens,
+    }
 
 
 def lay_out(rows):
@@ -193,22 +219,7 @@ def dashboard(uid, title, description, rows, links):
         "refresh": "30s",
         "timezone": "browser",
         "annotations": {"list": []},
-        "links": [
-            {
-                "type": "link",
-                "title": name,
-                "url": f"/d/{other}",
-                "icon": "dashboard",
-                "keepTime": True,
-                "includeVars": True,
-                "targetBlank": False,
-                "asDropdown": False,
-                "tags": [],
-                "tooltip": "",
-            }
-            for other, name in links
-            if other != uid
-        ],
+        "links": [link(name, f"/d/{other}") for other, name in links if other != uid],
         "templating": {
             "list": [
                 {
@@ -217,7 +228,7 @@ def dashboard(uid, title, description, rows, links):
                     "type": "datasource",
                     "query": "prometheus",
                     "refresh": 1,
-                    "current": {},
+                    "current": {"selected": False, "text": "Prometheus", "value": "odin-prometheus"},
                     "options": [],
                     "hide": 0,
                     "regex": "",

@@ -53,6 +53,13 @@ def main():
     began, findings, notes = time.monotonic(), files.check(), []
     counts = f"{len(files.alerts())} alerts with tests and runbooks, {len(files.dashboards())} dashboards"
     print(f"{counts}: {len(findings)} findings")
+    schema = files.check_schema()
+    findings += schema or []
+    print(
+        "no Go: dashboards are not read by Grafana's schema"
+        if schema is None
+        else f"Grafana's schema: {len(schema)} findings"
+    )
     try:
         unsound = promtool()
         findings += unsound

@@ -3,7 +3,9 @@ together.
 """
 
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -76,6 +78,16 @@ def check():
     if built.returncode != 0:
         found.append(built.stderr.strip() or "deploy/grafana/build.py failed")
     return found
+
+
+def check_schema():
+    """Findings of Grafana's own description of dashboards; None without Go."""
+    go = shutil.which("go", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/go/bin"]))
+    if go is None:
+        return None
+    paths = sorted((GRAFANA / "dashboards").glob("*.json"))
+    ran = subprocess.run([go, "run", ".", *paths], cwd=GRAFANA / "schema", capture_output=True, text=True)
+    return [] if ran.returncode == 0 else [f"dashboards: {ran.stdout}{ran.stderr}"]
 
 
 def check_annotations():
