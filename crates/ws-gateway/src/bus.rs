@@ -109,6 +109,8 @@ pub(crate) struct Bus {
     sources: Slab<Source>,
     /// Openings so far, of all sources.
     openings: u64,
+    /// Times that nobody answered who the stream is, before anybody did.
+    unanswered: u32,
     /// Publications of clients that were not acknowledged yet.
     publishing: usize,
     by_topic: HashMap<Arc<Topic>, usize>,
@@ -149,6 +151,7 @@ impl Bus {
             epoch: None,
             sources: Slab::new(),
             openings: 0,
+            unanswered: 0,
             publishing: 0,
             by_topic: HashMap::new(),
             by_member: HashMap::new(),

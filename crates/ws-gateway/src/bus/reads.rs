@@ -24,6 +24,9 @@ const FILTERS: usize = 1000;
 /// How long after a failed read the next attempt follows.
 pub(super) const RETRY: Duration = Duration::from_millis(250);
 
+/// So often nobody answers before the log says what may be wrong: an election or a server that starts takes less.
+const UNANSWERED: u32 = 5;
+
 /// A read that came back.
 pub(super) enum Done {
     /// The leader's last sequence, for wide feeds to be proven again when they have come as far.
@@ -215,7 +218,19 @@ impl Bus {
             return;
         }
         let (context, config) = (self.context.clone(), self.config.clone());
-        self.reads.push(async move { Done::Epoch(nats::epoch(&context, &config).await) }.boxed());
+        let first = self.epoch.is_none().then(|| self.replay.clone());
+        let ask = async move {
+            let epoch = nats::epoch(&context, &config).await;
+            if let (Ok(_), Some(replay)) = (&epoch, first) {
+                // What every feed will need, tried before anybody comes: a user of NATS may lack a permission.
+                let (barrier, read) = tokio::join!(replay.barrier(), replay.last_tick(&replay.reader));
+                if [barrier.err(), read.err()].iter().any(|error| matches!(error, Some(ReadError::NoAnswer(_)))) {
+                    return Done::Epoch(Err(Unknown::NoAnswer));
+                }
+            }
+            Done::Epoch(epoch)
+        };
+        self.reads.push(ask.boxed());
     }
 
     pub(super) fn on_epoch(&mut self, answer: Result<Epoch, Unknown>) {
@@ -226,7 +241,18 @@ impl Bus {
                 return;
             }
             // Says nothing of the stream: the tick says whether it is there.
-            Err(Unknown::NoAnswer) => return,
+            Err(Unknown::NoAnswer) => {
+                self.unanswered += u32::from(self.epoch.is_none());
+                if self.unanswered == UNANSWERED {
+                    let stream = &self.config.stream.name;
+                    tracing::warn!(
+                        stream,
+                        "no answer about the stream, its barrier or Direct Get: is JetStream there, in this account and \
+                         domain, with a leader, and may this user ask? It is tried again"
+                    );
+                }
+                return;
+            }
         };
         if self.epoch.is_some_and(|known| known != epoch) {
             tracing::warn!(%epoch, "the stream is another one: every feed is opened again");

@@ -9,9 +9,12 @@ use odin_protocol::{
     error::{GapReason, ResumeFailure, StaleReason},
     message::RequestId,
 };
-use ws_gateway::provision::provision;
+use ws_gateway::{
+    config::{Credentials, Secret},
+    provision::provision,
+};
 
-use crate::support::{Chains, Client, Feeder, Gateway, Wired, config, until};
+use crate::support::{Canary, Chains, Client, Feeder, Gateway, Wired, config, until};
 
 /// Reads exactly these, each the next link of its chain.
 async fn reads(client: &mut Client, chains: &mut Chains, sequences: &[u64]) {
@@ -270,6 +273,35 @@ async fn says_why_it_is_not_ready_until_the_stream_is_there() {
     let publisher = Feeder::connect(vec![nats.url()]).await;
     let seq = publisher.price("BTC", 1).await;
     assert_eq!(client.update().await.seq, seq);
+}
+
+/// Everything but Direct Get works: subscriptions would wait for ever.
+#[tokio::test]
+async fn is_not_ready_where_it_may_not_read_and_says_what_may_be_wrong() {
+    let users = r#"authorization { users: [
+        { user: operator, password: "operator-secret" }
+        { user: gateway, password: "gateway-secret", permissions: { publish: { deny: ["$JS.API.DIRECT.GET.>"] } } }
+    ] }"#;
+    let nats = NatsServer::builder().extra_config(users).start().await.expect("a nats-server");
+    let canary = Canary::new("stream");
+    let mut config = config(&nats.url());
+    config.stream.name = canary.word().to_owned();
+    config.nats.request_timeout = Duration::from_millis(200);
+    let user = |user: &str| Credentials::UserPassword {
+        user: user.to_owned(),
+        password: Secret::new(format!("{user}-secret")),
+    };
+    config.nats.credentials = user("operator");
+    provision(&config, false).await.expect("streams");
+    let allowed = Gateway::start(config.clone());
+    config.nats.credentials = user("gateway");
+    let gateway = Gateway::start(config);
+    until("a warning", async || {
+        canary.lines().iter().any(|line| line.contains("WARN") && line.contains("may this user ask")).then_some(())
+    })
+    .await;
+    gateway.not_ready("starting").await;
+    allowed.ready().await;
 }
 
 #[tokio::test]
