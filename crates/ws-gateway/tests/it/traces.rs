@@ -76,7 +76,7 @@ async fn metrics_are_pushed_at_every_interval() {
     until("a push with the client in it", async || {
         let taken = collector.request().await;
         assert_eq!(
-            (taken.path.as_str(), &taken.headers["content-type"].as_bytes()[..]),
+            (taken.path.as_str(), taken.headers["content-type"].as_bytes()),
             ("/v1/metrics", &b"application/x-protobuf"[..])
         );
         let request = ExportMetricsServiceRequest::decode(taken.body).expect("a batch of metrics");
