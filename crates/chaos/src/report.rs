@@ -15,6 +15,8 @@ pub struct Line {
     pub findings: Findings,
     /// Acknowledged and not in the stream.
     pub unstored: u64,
+    /// Publications that gateways owed somebody by their own books when everybody had everything.
+    pub owed: u64,
     /// Gaps that the client library found and no gateway announced.
     pub violations: u64,
     /// The longest time until everybody was at the newest value, in seconds.
@@ -24,7 +26,7 @@ pub struct Line {
 impl Line {
     /// Whether a promise was broken.
     pub fn is_violated(&self) -> bool {
-        self.findings.are_violations() || self.unstored > 0 || self.violations > 0
+        self.findings.are_violations() || self.unstored > 0 || self.owed > 0 || self.violations > 0
     }
 
     fn add(&mut self, other: &Line) {
@@ -32,6 +34,7 @@ impl Line {
         self.stored += other.stored;
         self.findings.add(&other.findings);
         self.unstored += other.unstored;
+        self.owed += other.owed;
         self.violations += other.violations;
         self.slowest_s = self.slowest_s.max(other.slowest_s);
     }
@@ -63,15 +66,15 @@ impl Report {
     pub fn table(&self) -> String {
         let mut text = String::from(
             "| fault | times | stored | delivered | recovered | missing | twice | reordered | wrong prev | invented \
-             | needless gap | needless reset | not newest | acked, not stored | announced gaps | overlap | slowest |\n\
-             |---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
+             | needless gap | needless reset | not newest | acked, not stored | still owed | announced gaps | overlap | slowest |\n\
+             |---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
         );
         let rows = self.lines.iter().map(|(fault, line)| (fault.name(), line.clone()));
         for (name, line) in rows.chain([("all".to_owned(), self.total())]) {
             let found = &line.findings;
             let _ = writeln!(
                 text,
-                "| {name} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {:.1} s |",
+                "| {name} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {:.1} s |",
                 line.injections,
                 line.stored,
                 found.deliveries,
@@ -85,6 +88,7 @@ impl Report {
                 found.needless_resets,
                 found.not_newest,
                 line.unstored,
+                line.owed,
                 found.gaps,
                 found.overlap,
                 line.slowest_s,

@@ -202,8 +202,24 @@ impl Run {
                 line.findings.words.push(format!("{number} was acknowledged as {seq} and is not stored"));
             }
         }
+        line.owed = self.owed().await;
+        if line.owed > 0 {
+            line.findings.words.push(format!("by their books gateways still owe {} publications", line.owed));
+        }
         line.violations = self.odin_clients.iter().map(LibraryClient::violations).sum();
         Ok(line)
+    }
+
+    /// What gateways owe by their own books: nothing, once they have looked at all their readers again.
+    async fn owed(&self) -> u64 {
+        let began = Instant::now();
+        loop {
+            let owed = self.arena.metric("odin_gateway_owed_pending").await;
+            if owed == 0 || began.elapsed() > SETTLE {
+                return owed;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
 }
 

@@ -410,8 +410,6 @@ impl Bus {
             let soon = Instant::now() + self.config.feeds.audit_interval.mul_f64(rand::random_range(0.5..1.0));
             found.audit_at = found.audit_at.min(soon);
         }
-        let since_ms = now_ms().saturating_sub(stored.ts_ms).max(0).unsigned_abs();
-        self.metrics.to_gateway.observe_us(since_ms.saturating_mul(1_000));
         let is_told = self.traces.as_mut().is_some_and(|traces| traces.has_room(&self.config.telemetry));
         let trace = if is_told { Incoming::of(message.headers.as_ref()) } else { None };
         self.take_live(source, stored, trace);
@@ -419,6 +417,8 @@ impl Bus {
 
     /// The next message of a feed has come, maybe as part of a trace.
     fn take_live(&mut self, source: usize, message: Stored, trace: Option<Incoming>) {
+        let since_ms = now_ms().saturating_sub(message.ts_ms).max(0).unsigned_abs();
+        self.metrics.to_gateway.observe_us(since_ms.saturating_mul(1_000));
         let found = &mut self.sources[source];
         let of = (found.opening, found.members.len());
         let traced = trace.zip(self.traces.as_mut());
