@@ -233,7 +233,7 @@ mod tests {
         assert!(Incoming::of(None).is_none());
     }
 
-    /// Checklist 26: a publisher that has everything traced.
+    /// A publisher that has everything traced.
     #[tokio::test(start_paused = true)]
     async fn a_second_has_so_many_spans_and_no_more() {
         let mut budget = Budget { second: Instant::now(), used: 0 };

@@ -301,7 +301,7 @@ async fn a_pattern_that_a_consumer_carries_is_told_too() {
     assert!(collector.span_named("fan_out").await.is_child_of(&receive));
 }
 
-/// Checklist 26: a publisher that has everything traced.
+/// A publisher that has everything traced.
 #[tokio::test]
 async fn a_flood_of_sampled_messages_is_delivered_and_told_within_bounds() {
     let mut collector = Collector::start().await;
