@@ -54,7 +54,7 @@ demo: build page ## Live prices on this machine, in the terminal and on a page: 
 cluster: build page ## The topology of docker-compose.yml without Docker (needs haproxy): ARGS='--orders -- --drain-window 5s'
 	@exec $(RELEASE)/odin-devkit cluster $(ARGS)
 
-test: fmt-check lint sizes test-deploy test-rust docs observability test-typescript test-page test-java chart ## Everything CI runs, each step below
+test: fmt-check lint sizes docs test-deploy test-rust observability test-typescript test-page test-java chart ## Everything CI runs, each step below
 
 compose-check: build ## Check deploy/ and docker-compose.yml with the programs that read them (Go builds two of them, minutes)
 	deploy/tools.sh

@@ -107,7 +107,7 @@ impl Swarm {
     /// Makes all clients; none connects yet.
     ///
     /// # Errors
-    /// [`PlanError::Option`] where there are more clients than files; the system has no epoll.
+    /// [`PlanError::Option`](crate::plan::PlanError::Option) where there are more clients than files; the system has no epoll.
     pub fn new(plan: Plan) -> anyhow::Result<Swarm> {
         raise_file_limit(u64::from(plan.clients) + OTHER_FILES)?;
         let mut names = Names::default();
