@@ -102,6 +102,7 @@ impl Listeners {
     /// [`RunError::Bind`] with the address that could not be bound.
     pub fn bind(config: &Config) -> Result<Self, RunError> {
         let mut address = config.listen;
+        refuse_company(address).map_err(|source| RunError::Bind { address, source })?;
         let mut shards = Vec::new();
         for _ in 0..config.shards.get() {
             let listener = bind(address, config).map_err(|source| RunError::Bind { address, source })?;
@@ -128,6 +129,18 @@ impl Listeners {
     pub fn admin_address(&self) -> SocketAddr {
         self.admin.local_addr().expect("bound")
     }
+}
+
+/// Fails when somebody listens there. Shards share their port, and so would another gateway of the same user: each would
+/// get a part of the clients, and nobody would notice.
+fn refuse_company(address: SocketAddr) -> io::Result<()> {
+    if address.port() == 0 {
+        return Ok(());
+    }
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // Connections of a predecessor that end, or rest, are no reason to wait.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())
 }
 
 /// Options are set on the listener: the kernel hands them down to every accepted socket.

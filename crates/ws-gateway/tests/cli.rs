@@ -145,6 +145,24 @@ fn a_taken_address_is_a_clear_error() {
     assert!(stderr(&output).contains(&format!("cannot listen on {address}")), "{}", stderr(&output));
 }
 
+#[tokio::test]
+async fn a_second_gateway_does_not_share_the_port_of_the_first() {
+    let mut first = gateway().start_listening().await.expect("a gateway");
+    let address = first.listen().to_owned();
+    let args = ["serve", "--listen", &address, "--admin-listen", "127.0.0.1:0", "--nats-url", "nats://127.0.0.1:1"];
+    let second = tokio::task::spawn_blocking({
+        let args = args.map(str::to_owned);
+        move || run(&args.each_ref().map(String::as_str), &[])
+    });
+    let second = second.await.expect("no panic");
+    assert_eq!(second.status.code(), Some(1));
+    assert!(stderr(&second).contains("Address already in use"), "{}", stderr(&second));
+    // A successor takes it at once.
+    first.terminate().await.expect("it ends");
+    let next = gateway().args(["--listen", &address]).start_listening().await.expect("the port is free again");
+    assert_eq!(next.listen(), address);
+}
+
 #[test]
 fn provision_without_nats_is_a_clear_error() {
     let output = run(&["provision", "--nats-url", NO_NATS], &[]);
