@@ -108,7 +108,7 @@ pub struct ShardMetrics {
     pub handshakes_ok: Counter,
     /// Handshakes that did not.
     pub handshakes_refused: Labelled<HandshakeRefusal>,
-    /// How long those took that became a connection, from the accept on.
+    /// How long those of WebSockets took, from the accept on. What came by another request before has no beginning.
     pub handshake_duration: Histogram,
     /// Handshakes in progress.
     pub handshakes_pending: Gauge,

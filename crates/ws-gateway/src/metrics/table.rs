@@ -109,7 +109,7 @@ pub const METRICS: &[Metric] = &[
     metric("odin_gateway_handshakes_ok_total", Counter, "", Shard(|m| m.handshakes_ok.read()), "Handshakes that became a connection"),
     metric("odin_gateway_handshakes_refused_total", Counter, "", Shard(|m| m.handshakes_refused.read()), "Handshakes that did not become a connection"),
     metric("odin_gateway_handshakes_pending", Gauge, "", Shard(|m| m.handshakes_pending.read()), "Handshakes in progress"),
-    metric("odin_gateway_handshake_duration_seconds", Histogram, "seconds", Shard(|m| m.handshake_duration.read()), "How long handshakes took that became a connection, from the accept on"),
+    metric("odin_gateway_handshake_duration_seconds", Histogram, "seconds", Shard(|m| m.handshake_duration.read()), "How long the handshakes of WebSockets took, from the accept on"),
     metric("odin_gateway_http_connections", Gauge, "", Shard(|m| m.http_connections.read()), "TCP connections of clients that send HTTP requests"),
     metric("odin_gateway_http_questions_total", Counter, "", Shard(|m| m.questions.read()), "Polls, last values, histories and publications by HTTP"),
     metric("odin_gateway_http_questions_waiting", Gauge, "", Shard(|m| m.questions_waiting.read()), "Those of them that are not answered yet"),
