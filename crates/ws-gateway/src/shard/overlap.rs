@@ -86,6 +86,8 @@ impl Shard {
             self.feeds.at_mut(subscription.feed).covered += 1;
             self.leave(slot, subscription, format);
             self.connections[slot].subscriptions[at].index = COVERED;
+            // What it had still to read is the pattern's to send.
+            self.outbox(slot).cursors[at] = Cursor::at_head(self.feeds.at(subscription.feed), subscription.mode);
         }
     }
 

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use odin_protocol::{
-    Codec, ServerMessage, Update,
+    Codec, Cursor, ServerMessage, Update,
     error::{GapReason, ResumeFailure},
     message::{ChannelRequest, Mode},
 };
@@ -14,7 +14,7 @@ use ws_gateway::{
     rules::{Access, RuleSource},
 };
 
-use crate::support::{Chains, Client, Dial, Feeder, Odin, frame, with_rules};
+use crate::support::{Chains, Client, Dial, Feeder, Gateway, Odin, frame, with_rules};
 
 /// Two kinds of channels with patterns: `price` in mode `latest`, which a client may change, and `orders` in mode `all`.
 const KINDS: [&str; 2] = ["price", "orders"];
@@ -417,8 +417,8 @@ async fn publish_past_the_sleeper(odin: &Odin, kind: &str, tokens: &[&str]) -> V
     (0..tokens.len()).map(|at| sequences.iter().copied().skip(at).step_by(tokens.len()).collect()).collect()
 }
 
-async fn sleeper(odin: &Odin) -> Client {
-    Client::dial(odin.gateway.address, Dial { receive_buffer_bytes: Some(4096), ..Dial::default() }).await
+async fn sleeper(gateway: &Gateway) -> Client {
+    Client::dial(gateway.address, Dial { receive_buffer_bytes: Some(4096), ..Dial::default() }).await
 }
 
 fn big_rings(config: &mut Config) {
@@ -435,7 +435,7 @@ async fn gives_a_slow_reader_of_all_everything_under_any_pattern() {
         for pattern_first in [false, true] {
             for leaves_pattern in [false, true] {
                 let odin = Odin::start_with(big_rings).await;
-                let mut slow = sleeper(&odin).await;
+                let mut slow = sleeper(&odin.gateway).await;
                 let pattern = ChannelRequest { mode: Some(pattern_mode), ..ChannelRequest::from("price:*") };
                 let own = ChannelRequest { mode: Some(Mode::All), ..ChannelRequest::from("price:BTC") };
                 let mut both = vec![own, pattern];
@@ -465,7 +465,7 @@ async fn gives_a_slow_reader_of_all_everything_under_any_pattern() {
 #[tokio::test]
 async fn announces_what_the_snapshot_of_a_pattern_leaves_out_for_a_slow_reader_of_all() {
     let odin = Odin::start_with(big_rings).await;
-    let mut slow = sleeper(&odin).await;
+    let mut slow = sleeper(&odin.gateway).await;
     slow.subscribe(&["orders:BTC"]).await;
     let sequences = publish_past_the_sleeper(&odin, "orders", &["BTC"]).await;
     slow.ask(2, &["orders:*"]).await;
@@ -477,11 +477,43 @@ async fn announces_what_the_snapshot_of_a_pattern_leaves_out_for_a_slow_reader_o
     odin.gateway.is_balanced().await;
 }
 
+/// A channel that comes back has to be read from the stream, and its pattern takes over before it was: what it still
+/// had to read is the pattern's, and nothing keeps the connection from being at the head.
+#[tokio::test]
+async fn is_at_the_head_again_although_its_pattern_came_before_the_channel_was_read() {
+    let odin = Odin::start_with(big_rings).await;
+    let mut client = odin.client().await;
+    client.subscribe(&["orders:BTC"]).await;
+    let first = publish(&odin, "orders", "BTC").await;
+    let update = client.update().await;
+    drop(client);
+    let padding = "x".repeat(1000);
+    let message = |n: usize| (subject("orders", "BTC"), format!(r#"{{"n":{n},"p":"{padding}"}}"#));
+    let missed = odin.publisher.publish_all((0..1000).map(message).collect()).await;
+    let since = Cursor { epoch: update.epoch, seq: first, ts_ms: update.ts }.to_string();
+    let request = |channel: &str| ChannelRequest { since: Some(since.clone()), ..ChannelRequest::from(channel) };
+    for pattern in [request("orders:*"), ChannelRequest::from("orders:*")] {
+        // Its rings are empty.
+        let other = odin.another_gateway().await;
+        let mut slow = sleeper(&other).await;
+        slow.ask_with(1, vec![request("orders:BTC")]).await;
+        other.metric_becomes("odin_gateway_connections_behind", 1).await;
+        slow.ask_with(2, vec![pattern]).await;
+        other.metric_becomes("odin_gateway_subscriptions", 2).await;
+        let mut reader = Reader::of(&["orders:BTC"]);
+        reader.read_to(&mut slow, "orders:BTC", *missed.last().expect("many")).await;
+        reader.has_all("orders:BTC", &missed);
+        other.metric_becomes("odin_gateway_connections_behind", 0).await;
+        comes_once(&odin, &mut slow, &mut Chains::default(), "orders", &["BTC"]).await;
+        other.is_balanced().await;
+    }
+}
+
 #[tokio::test]
 async fn gives_a_slow_reader_of_latest_the_newest_when_its_pattern_goes() {
     let odin = Odin::start_with(big_rings).await;
     for leaves_pattern in [false, true] {
-        let mut slow = sleeper(&odin).await;
+        let mut slow = sleeper(&odin.gateway).await;
         slow.subscribe(&["price:BTC", "price:*"]).await;
         let sequences = publish_past_the_sleeper(&odin, "price", &["BTC", "ETH"]).await;
         if leaves_pattern {
