@@ -121,6 +121,10 @@ impl Shard {
         let epoch = feeds().next().and_then(|feed| feed.epoch);
         let up_to = feeds().map(|feed| if feed.epoch == epoch { feed.verified } else { 0 }).min()?;
         let (format, cursor) = (connection.format, self.freshness.position(epoch, up_to)?);
+        if connection.has_own_ids() && feeds().any(|feed| feed.is_one_chain() && cursor.seq < feed.seq) {
+            // An `EventSource` keeps the last id, and would come back with one from before its last update.
+            return None;
+        }
         Some(self.freshness.checkpoint(format, cursor))
     }
 

@@ -245,6 +245,26 @@ async fn a_cursor_that_is_of_no_use_begins_with_a_snapshot_and_a_reason() {
     }
 }
 
+/// What is proven is older than the last update as long as it rains; whoever came back with it would get that again.
+#[tokio::test]
+async fn ids_go_forward_whatever_is_proven_meanwhile() {
+    let odin = Odin::start_with(often).await;
+    let mut events = Events::open(&odin.gateway, ALL_OF_BTC).await;
+    events.begun(1, Mode::All).await;
+    // Positions are told once a second.
+    for n in 0..30 {
+        odin.publisher.price("BTC", n).await;
+        let update = events.update().await;
+        tokio::time::sleep(Duration::from_millis(75)).await;
+        assert_eq!(events.last_id, cursor_of(&update));
+    }
+    // It is quiet: the next one is beyond.
+    let last = events.last_id.clone();
+    while events.last_id == last {
+        events.next().await.expect("a position");
+    }
+}
+
 /// The connection to NATS is lost under a stream, and what came meanwhile follows: its positions lead over no hole.
 #[tokio::test]
 async fn a_stream_that_was_stale_has_no_seam_either() {

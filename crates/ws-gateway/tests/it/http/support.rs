@@ -121,6 +121,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Web<S> {
     }
 }
 
+/// Whether a position is before another one of the same stream.
+fn is_before(one: &str, other: &str) -> bool {
+    let (Ok(one), Ok(other)) = (one.parse::<Cursor>(), other.parse::<Cursor>()) else {
+        return false;
+    };
+    one.epoch == other.epoch && one.seq < other.seq
+}
+
 /// The body of an answer, as it is written.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -310,6 +318,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Events<S> {
                 let event = Event::parse(std::str::from_utf8(&block[..end]).expect("UTF-8"));
                 self.retry = event.retry.unwrap_or(self.retry);
                 if let Some(id) = &event.id {
+                    assert!(!is_before(id, &self.last_id), "{id} after {}", self.last_id);
                     self.last_id.clone_from(id);
                 }
                 return Some(event);
