@@ -11,7 +11,6 @@ mod fault;
 mod jwks;
 mod jwt;
 mod keys;
-mod seldom;
 mod setup;
 
 use std::{fmt, net::IpAddr, str::FromStr, sync::Arc, time::Duration};

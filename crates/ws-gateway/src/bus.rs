@@ -32,6 +32,7 @@ use crate::{
     publication::Publication,
     queue::{self, FeedId, Item},
     rules::Topic,
+    seldom::Seldom,
     shard::Ticket,
 };
 
@@ -113,6 +114,7 @@ pub(crate) struct Bus {
     unanswered: u32,
     /// Publications of clients that were not acknowledged yet.
     publishing: usize,
+    cannot_read: Seldom,
     by_topic: HashMap<Arc<Topic>, usize>,
     by_member: HashMap<Member, usize>,
     to_open: Vec<usize>,
@@ -153,6 +155,7 @@ impl Bus {
             openings: 0,
             unanswered: 0,
             publishing: 0,
+            cannot_read: Seldom::default(),
             by_topic: HashMap::new(),
             by_member: HashMap::new(),
             to_open: Vec::new(),

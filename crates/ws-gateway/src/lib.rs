@@ -59,6 +59,7 @@ mod question;
 mod queue;
 mod reload;
 pub mod rules;
+mod seldom;
 mod shard;
 pub mod telemetry;
 mod tls;

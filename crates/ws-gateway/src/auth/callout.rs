@@ -23,13 +23,13 @@ use super::{
     Visit,
     claims::{Claims, Demands, object},
     fault::Fault,
-    seldom::Seldom,
 };
-use crate::clock::now_ms;
 use crate::{
+    clock::now_ms,
     config::Auth,
     control::Link,
     metrics::{ControlMetrics, Outcome},
+    seldom::Seldom,
 };
 
 /// Questions under way; who comes with one more hears that nobody can say at present.
@@ -179,11 +179,7 @@ impl Shared {
     }
 
     fn warn(&self, error: &str) {
-        if self.failed.is_due() {
-            tracing::warn!(error, "session service cannot be asked");
-        } else {
-            tracing::debug!(error, "session service cannot be asked");
-        }
+        self.failed.log(|others| tracing::warn!(error, others, "session service cannot be asked"));
     }
 
     /// What is not understood is no answer, whatever it says.

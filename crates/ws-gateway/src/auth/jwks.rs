@@ -17,11 +17,12 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::{fault::Fault, keys::KeySet, seldom::Seldom};
-use crate::clock::now_ms;
+use super::{fault::Fault, keys::KeySet};
 use crate::{
+    clock::now_ms,
     config::Auth,
     metrics::{ControlMetrics, Outcome},
+    seldom::Seldom,
 };
 
 pub(crate) use read::url_fault;
@@ -207,11 +208,9 @@ impl Shared {
                 self.metrics.jwks_reads.of(Outcome::Failed).count();
                 let has_keys = self.last.borrow().keys.is_some();
                 let cause = error.source().map(|cause| root(cause).to_string());
-                if self.failed.is_due() {
-                    tracing::warn!(%error, cause, has_keys, "public keys cannot be read");
-                } else {
-                    tracing::debug!(%error, cause, has_keys, "public keys cannot be read");
-                }
+                self.failed.log(|others| {
+                    tracing::warn!(%error, cause, has_keys, others, "public keys cannot be read");
+                });
                 let doubled = RETRY.saturating_mul(1 << turn.failures.min(16));
                 turn.failures = turn.failures.saturating_add(1);
                 doubled.min(self.schedule.cooldown).min(self.schedule.refresh)

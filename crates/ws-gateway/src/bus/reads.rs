@@ -130,7 +130,8 @@ impl Bus {
                     self.open(others.to_vec());
                 }
                 Err(error) => {
-                    tracing::warn!(%error, feeds = sources.len(), "cannot open feeds yet");
+                    let feeds = sources.len();
+                    self.cannot_read.log(|others| tracing::warn!(%error, feeds, others, "cannot open feeds yet"));
                     for source in sources {
                         if self.source(source).is_some() {
                             self.to_open.push(source.slot);
@@ -153,7 +154,10 @@ impl Bus {
                         self.take_steps(source.slot, steps);
                     }
                     (Some(_), Err(error)) => {
-                        tracing::warn!(%error, subject = &*subject, "cannot fill a hole yet");
+                        let subject_text = &*subject;
+                        self.cannot_read.log(|others| {
+                            tracing::warn!(%error, subject = subject_text, others, "cannot fill a hole yet");
+                        });
                         self.fill(source, subject, until, RETRY);
                     }
                 }

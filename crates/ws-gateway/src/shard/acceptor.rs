@@ -33,6 +33,7 @@ use crate::{
     http::{self, Refusal},
     metrics::{HandshakeRefusal, ShardMetrics},
     question::Question,
+    seldom::Seldom,
 };
 
 mod handshake;
@@ -41,7 +42,6 @@ mod line;
 mod pending;
 mod proxy;
 mod requests;
-mod seldom;
 mod shed;
 mod turnstile;
 
@@ -50,7 +50,6 @@ use handshake::{Visitor, shake_hands};
 use line::{Asked, Line};
 use pending::Pending;
 use requests::Requests;
-use seldom::Seldom;
 use shed::Shed;
 pub(super) use turnstile::Turnstile;
 
