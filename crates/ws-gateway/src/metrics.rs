@@ -26,7 +26,7 @@ pub use histogram::{BOUNDS_US, Histogram, Tally};
 pub use label::{
     AuthResult, Class, CloseReason, Fate, HandshakeRefusal, Hop, Label, Labelled, Outcome, ResumeResult, Settlement,
 };
-pub(crate) use process::resident_bytes;
+pub(crate) use process::{max_files, resident_bytes};
 pub use reading::{Labels, Reading, Value};
 pub use table::{METRICS, Metric, MetricKind, markdown_table};
 

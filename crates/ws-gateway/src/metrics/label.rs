@@ -177,6 +177,8 @@ label! {
         Rate = "rate",
         /// The process has too little memory left.
         Memory = "memory",
+        /// The process has too few file descriptors left.
+        Descriptors = "descriptors",
         /// Too many connections from the address, or too fast.
         Address = "address",
         /// The user has as many connections as allowed.

@@ -43,8 +43,8 @@ pub(super) fn open_files() -> u64 {
     fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as u64)
 }
 
-/// File descriptors there may be: the soft limit.
-pub(super) fn max_files() -> u64 {
+/// File descriptors there may be: the soft limit; 0 for any number.
+pub(crate) fn max_files() -> u64 {
     number_in(&fs::read_to_string("/proc/self/limits").unwrap_or_default(), "Max open files")
 }
 

@@ -11,6 +11,7 @@ use std::{
     cell::{Cell, RefCell},
     io::ErrorKind,
     net::IpAddr,
+    os::fd::AsRawFd,
     rc::Rc,
     sync::Arc,
     time::Duration,
@@ -31,7 +32,7 @@ use crate::{
     format::Format,
     guest::{Guest, Shared},
     http::{self, Refusal},
-    metrics::{HandshakeRefusal, ShardMetrics},
+    metrics::{HandshakeRefusal, ShardMetrics, max_files},
     question::Question,
     seldom::Seldom,
 };
@@ -52,6 +53,9 @@ use pending::Pending;
 use requests::Requests;
 use shed::Shed;
 pub(super) use turnstile::Turnstile;
+
+/// File descriptors that no client gets: for probes, metrics, NATS and files. Of few a quarter.
+const SPARE: u64 = 64;
 
 /// How long the accept loop rests when the process is out of file descriptors or memory.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -111,6 +115,7 @@ impl Acceptor {
             served: Rc::default(),
             line: RefCell::default(),
             shed: Shed::default(),
+            spare_from: spare_from(max_files()),
             cannot_accept: Seldom::default(),
             tls_failed: Seldom::default(),
         });
@@ -135,6 +140,8 @@ struct Handshakes {
     /// Those that can be pushed out.
     line: RefCell<Line>,
     shed: Shed,
+    /// The first descriptor that is spared, if their number is known.
+    spare_from: Option<u64>,
     cannot_accept: Seldom,
     tls_failed: Seldom,
 }
@@ -160,6 +167,12 @@ impl Handshakes {
     fn admit(self: &Rc<Self>, stream: TcpStream, ip: IpAddr) {
         let current = self.current.borrow().clone();
         let config = &current.config;
+        if self.is_spared(&stream) {
+            self.refused(HandshakeRefusal::Descriptors);
+            self.cannot_accept
+                .log(|others| tracing::warn!(others, "cannot accept: no file descriptor left for clients"));
+            return shed::reset(stream);
+        }
         let seat = match self.seat(config, ip) {
             Ok(seat) => seat,
             Err(refusal) => {
@@ -204,6 +217,12 @@ impl Handshakes {
         connections >= share(config.limits.connections, config)
     }
 
+    /// The kernel gives the lowest descriptor that is free (`man 2 accept`, `man 2 open`), so a high one says that there
+    /// are few left.
+    fn is_spared(&self, stream: &TcpStream) -> bool {
+        self.spare_from.is_some_and(|from| stream.as_raw_fd() as u64 >= from)
+    }
+
     fn is_leaving(&self) -> bool {
         self.stays.has_changed().is_err()
     }
@@ -220,6 +239,10 @@ impl Handshakes {
     fn refused(&self, reason: HandshakeRefusal) {
         self.metrics.handshakes_refused.of(reason).add(1);
     }
+}
+
+fn spare_from(files: u64) -> Option<u64> {
+    Some(files - SPARE.min(files / 4)).filter(|_| files > 0)
 }
 
 /// What one shard may have of what the process may have.
