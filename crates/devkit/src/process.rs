@@ -21,6 +21,8 @@ use crate::{DevkitError, POLL};
 
 /// How much of the end of a log goes into an error.
 const LOG_TAIL_BYTES: u64 = 4 * 1024;
+/// The longest that [`Process::pause`] waits.
+const STANDSTILL: Duration = Duration::from_secs(5);
 /// Beginning of the variables that odin's programs read. They are not inherited: what a test starts is configured by
 /// the test, and a gateway refuses variables that are not its own, as ours.
 const OWN_VARIABLES: &[u8] = b"ODIN_";
@@ -180,9 +182,14 @@ impl Process {
         }
     }
 
-    /// Freezes the process group (SIGSTOP): it keeps its sockets and answers nobody.
+    /// Freezes the process group (SIGSTOP): it keeps its sockets and answers nobody. Blocks until the last thread of the
+    /// process stands still, which on a busy host is milliseconds after the signal; for 5 s at most.
     pub fn pause(&self) {
         self.signal(Signal::SIGSTOP).expect("a process may always stop its own children");
+        let began = Instant::now();
+        while !stands_still(self.pid) && began.elapsed() < STANDSTILL {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Lets a frozen process go on (SIGCONT).
@@ -313,6 +320,17 @@ impl Drop for Process {
             let _ = child.wait();
         }
     }
+}
+
+/// Whether no thread of a process runs (`man 5 proc`: the state behind the name in `stat`).
+fn stands_still(pid: u32) -> bool {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else {
+        // It has ended.
+        return true;
+    };
+    let runs =
+        |stat: String| !stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with(['T', 't', 'Z', 'X']));
+    !threads.flatten().any(|thread| std::fs::read_to_string(thread.path().join("stat")).is_ok_and(runs))
 }
 
 fn group(pid: u32) -> Pid {
