@@ -47,7 +47,7 @@ async fn a_connection_of_requests_may_become_a_stream_or_a_websocket() {
         let stream = TcpStream::connect(odin.gateway.address).await.expect("a connection");
         let mut web = Web::on(stream);
         assert_eq!(web.get(LATEST).await.status, 200);
-        let mut events = Events::on(web.into_inner(), &Events::request("price:BTC", "")).await;
+        let mut events = Events::of(web, &Events::request("price:BTC", "")).await;
         events.message().await;
         odin.gateway.metric_becomes("odin_gateway_connections", 1).await;
         drop(events);
@@ -131,7 +131,7 @@ async fn pipelined_requests_are_answered_in_their_order() {
     // A stream is the last of them: what is behind it is said to a stream.
     web.send([request(LATEST), Events::request("price:BTC", ""), request(LATEST)].concat().as_bytes()).await;
     assert_eq!(web.answer(false).await.status, 200);
-    let mut events = Events::on(web.into_inner(), "").await;
+    let mut events = Events::of(web, "").await;
     events.closed_with(odin_protocol::close::CloseCode::PolicyViolation).await;
 }
 

@@ -285,10 +285,15 @@ impl Events {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Events<S> {
     /// Sends the request on this connection, and reads up to the first event, which says when to come back.
-    pub(super) async fn on(mut stream: S, request: &str) -> Self {
+    pub(super) async fn on(stream: S, request: &str) -> Self {
+        Self::of(Web::on(stream), request).await
+    }
+
+    /// The same on a connection that has been used, and may have read what comes.
+    pub(super) async fn of(web: Web<S>, request: &str) -> Self {
+        let Web { mut stream, mut buffer } = web;
         stream.write_all(request.as_bytes()).await.expect("sent");
         stream.flush().await.expect("sent");
-        let mut buffer = Vec::new();
         let end = in_time("the head of a stream", async {
             loop {
                 if let Some(end) = buffer.windows(4).position(|four| four == b"\r\n\r\n") {

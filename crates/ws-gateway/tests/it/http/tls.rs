@@ -54,7 +54,7 @@ async fn requests_by_tls_share_a_connection_and_may_end_in_a_stream() {
         assert_eq!(Polled::of(&web.get("/v1/poll?channels=price:BTC&wait=0").await).seqs(), [seq]);
         assert_eq!(web.get("/v1/channels/price:BTC/latest").await.status, 200);
     }
-    let mut events = Events::on(web.into_inner(), &Events::request("price:BTC", "")).await;
+    let mut events = Events::of(web, &Events::request("price:BTC", "")).await;
     events.begun(1, Mode::Latest).await;
     assert_eq!(events.update().await.seq, seq);
     // What came in the same record as the request is not lost either: it is one thing too many.
