@@ -15,21 +15,19 @@ use futures_util::{
     future::BoxFuture,
     stream::{BoxStream, FuturesUnordered, SelectAll},
 };
-use odin_protocol::{Cursor, Epoch, error::ErrorCode};
+use odin_protocol::{Cursor, Epoch};
 use odin_telemetry::traces::Tracer;
 use slab::Slab;
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{mpsc, watch},
     time::{Instant, MissedTickBehavior},
 };
 
 use crate::{
     admin::Readiness,
-    clock::now_ms,
     config::Config,
     current::Current,
-    metrics::{BusMetrics, Class, Fate},
-    publication::Publication,
+    metrics::BusMetrics,
     queue::{self, FeedId, Item},
     rules::Topic,
     seldom::Seldom,
@@ -40,7 +38,9 @@ mod audit;
 mod feed;
 mod history;
 mod late;
+mod live;
 mod look_back;
+mod members;
 mod nats;
 mod publishing;
 mod pulse;
@@ -59,10 +59,10 @@ pub(crate) use nats::{Connections, connect, options};
 use pulse::Pulse;
 pub(crate) use pulse::{LONGEST_ELECTION, has_choice, is_connected};
 use reads::Done;
+use replay::Replay;
 pub(crate) use replay::{ReadError, direct_get};
-use replay::{Replay, stored};
-use source::{Carrier, Source, SourceId};
-use traces::{Incoming, Traces};
+use source::Source;
+use traces::Traces;
 use wide::{Link, Wide};
 
 /// Live messages taken before the shards are told.
@@ -286,217 +286,6 @@ impl Bus {
             Command::Publish { shard, ticket, subject, payload, sender } => {
                 self.publish_for((shard, ticket), subject, payload, sender);
             }
-        }
-    }
-
-    async fn join(&mut self, member: Member, topic: Arc<Topic>) {
-        self.metrics.joins.add(1);
-        if let Some(&source) = self.by_topic.get(&topic) {
-            let found = &mut self.sources[source];
-            if !found.members.contains(&member) {
-                found.members.push(member);
-                self.by_member.insert(member, source);
-            }
-            if found.machine.is_live() {
-                self.say_opened(source, member);
-            }
-            return;
-        }
-        if topic.delay.is_some() {
-            self.insert(topic, member, Carrier::Late(wide::Following::default()));
-            return;
-        }
-        if self.wide.knows(&topic.subject) {
-            self.metrics.wide_feeds.add(1);
-            self.insert(topic, member, Carrier::Wide(wide::Following::default()));
-            return;
-        }
-        let subject = self.config.stream.live_subject(&topic.subject);
-        let messages = match self.live.subscribe(subject).await {
-            Ok(messages) => messages,
-            Err(error) => {
-                tracing::warn!(%error, subject = topic.subject, "cannot subscribe");
-                let message = "the bus cannot be reached".to_owned();
-                self.tell(member, |feed| Item::Refused { feed, code: ErrorCode::Unavailable, message });
-                return;
-            }
-        };
-        let (interest, end) = oneshot::channel();
-        let source = self.insert(topic, member, Carrier::Core(interest));
-        self.lives.push(messages.map(move |message| (source, message)).take_until(end).boxed());
-    }
-
-    fn insert(&mut self, topic: Arc<Topic>, member: Member, carrier: Carrier) -> usize {
-        self.openings += 1;
-        let source = self.sources.insert(Source::new(topic.clone(), self.openings, member, carrier));
-        self.by_topic.insert(topic, source);
-        self.by_member.insert(member, source);
-        self.to_open.push(source);
-        source
-    }
-
-    fn leave(&mut self, member: Member) {
-        let Some(source) = self.by_member.remove(&member) else {
-            return;
-        };
-        let members = &mut self.sources[source].members;
-        members.retain(|other| *other != member);
-        if members.is_empty() {
-            self.remove(source);
-        }
-    }
-
-    fn remove(&mut self, source: usize) -> Source {
-        let removed = self.sources.remove(source);
-        self.by_topic.remove(&removed.topic);
-        self.to_open.retain(|other| *other != source);
-        if removed.is_wide() {
-            self.metrics.wide_feeds.sub(1);
-        }
-        removed
-    }
-
-    fn say_opened(&mut self, source: usize, member: Member) {
-        let Some(epoch) = self.epoch else {
-            return;
-        };
-        let last = self.sources[source].remembered();
-        let up_to = self.sources[source].machine.watermark();
-        self.tell(member, |feed| Item::Opened { feed, epoch, up_to, last });
-    }
-
-    /// The pattern covers more subjects than it may.
-    fn refuse(&mut self, source: SourceId) {
-        if self.source(source).is_none() {
-            return;
-        }
-        let removed = self.remove(source.slot);
-        let message = format!("{} covers too many subjects", removed.topic.channel);
-        for member in removed.members {
-            self.by_member.remove(&member);
-            let message = message.clone();
-            self.tell(member, |feed| Item::Refused { feed, code: ErrorCode::TooWide, message });
-        }
-    }
-
-    /// Tells those who wait for longer than `feeds.open_timeout`, once.
-    fn announce_late(&mut self) {
-        let limit = self.config.feeds.open_timeout;
-        let mut late = Vec::new();
-        for (_, source) in &mut self.sources {
-            if !source.machine.is_live() && !source.was_announced_late && source.asked_at.elapsed() >= limit {
-                source.was_announced_late = true;
-                late.extend(source.members.iter().copied());
-            }
-        }
-        for member in late {
-            self.tell(member, |feed| Item::Waiting { feed });
-        }
-    }
-
-    fn on_live(&mut self, source: usize, message: &async_nats::Message) {
-        self.metrics.live_received.add(1);
-        self.metrics.live_bytes.add(message.payload.len() as u64);
-        let Some(found) = self.sources.get_mut(source) else {
-            return;
-        };
-        if found.proves_itself() {
-            // Its subscription is about to end: the consumer brings it.
-            return;
-        }
-        let Some(stored) = stored(message, &mut found.subjects) else {
-            // Not from the stream: nobody else may publish here, and whoever did is not believed.
-            self.metrics.unmapped.add(1);
-            return;
-        };
-        if !std::mem::replace(&mut found.had_traffic, true) {
-            let soon = Instant::now() + self.config.feeds.audit_interval.mul_f64(rand::random_range(0.5..1.0));
-            found.audit_at = found.audit_at.min(soon);
-        }
-        let is_told = self.traces.as_mut().is_some_and(|traces| traces.has_room(&self.config.telemetry));
-        let trace = if is_told { Incoming::of(message.headers.as_ref()) } else { None };
-        self.take_live(source, stored, trace);
-    }
-
-    /// The next message of a feed has come, maybe as part of a trace.
-    fn take_live(&mut self, source: usize, message: Stored, trace: Option<Incoming>) {
-        let since_ms = now_ms().saturating_sub(message.ts_ms).max(0).unsigned_abs();
-        self.metrics.to_gateway.observe_us(since_ms.saturating_mul(1_000));
-        let found = &mut self.sources[source];
-        let of = (found.opening, found.members.len());
-        let traced = trace.zip(self.traces.as_mut());
-        let key = traced.and_then(|(trace, traces)| traces.receive(trace, &message, of, &self.config.telemetry));
-        let mut steps = std::mem::take(&mut self.steps);
-        found.machine.live(message, &mut steps);
-        if let (Some(key), Some(traces)) = (key, &mut self.traces) {
-            traces.judge(key, &steps);
-        }
-        self.take_steps(source, steps);
-    }
-
-    fn take_steps(&mut self, source: usize, mut steps: Vec<Step>) {
-        for step in steps.drain(..) {
-            match step {
-                Step::Deliver(message) => self.deliver(source, message),
-                Step::Duplicate => {
-                    let class = Class::from(self.sources[source].topic.mode);
-                    self.metrics.received.of(class).add(1);
-                    self.metrics.sorted.of((class, Fate::Duplicate)).add(1);
-                    self.metrics.duplicates_dropped.add(1);
-                }
-                Step::Fill { subject, after, until } => {
-                    self.metrics.chain_gaps.add(1);
-                    tracing::debug!(subject = &*subject, after, until, "filling a hole");
-                    let opening = self.sources[source].opening;
-                    self.fill(SourceId { slot: source, opening }, subject, until, Duration::ZERO);
-                }
-                Step::Lost { subject, after, until } => {
-                    let void = Stored { subject, seq: until, last: Some(after), ts_ms: 0, payload: None };
-                    self.deliver(source, void);
-                }
-                Step::Verified(up_to) => {
-                    for &(shard, feed) in &self.sources[source].members {
-                        self.out[shard as usize].push(Item::Verified { feed, up_to });
-                    }
-                    let opening = self.sources[source].opening;
-                    self.prove(SourceId { slot: source, opening }, None);
-                }
-                Step::Reopen => {
-                    self.openings += 1;
-                    self.sources[source].opening = self.openings;
-                    self.to_open.push(source);
-                }
-            }
-        }
-        self.steps = steps;
-    }
-
-    fn publication(&mut self, source: usize, message: Stored) -> Result<Arc<Publication>, Fate> {
-        let epoch = self.epoch.ok_or(Fate::Dropped)?;
-        self.sources[source].publication(message, epoch, &self.config.limits, &self.metrics)
-    }
-
-    fn deliver(&mut self, source: usize, message: Stored) {
-        let class = Class::from(self.sources[source].topic.mode);
-        self.metrics.received.of(class).add(1);
-        let key = (self.sources[source].opening, message.seq);
-        let span = self.traces.as_mut().and_then(|traces| traces.take(key));
-        let mut publication = self.publication(source, message);
-        if let (Some(span), Some(traces)) = (span, &mut self.traces) {
-            traces.deliver(span, publication.as_mut().ok());
-        }
-        let publication = match publication {
-            Ok(publication) => publication,
-            Err(fate) => {
-                self.metrics.sorted.of((class, fate)).add(1);
-                return;
-            }
-        };
-        self.metrics.sorted.of((class, Fate::Delivered)).add(1);
-        self.metrics.delivered.add(1);
-        self.sources[source].remember(&publication);
-        for &(shard, feed) in &self.sources[source].members {
-            self.out[shard as usize].push(Item::Publish { feed, publication: publication.clone() });
         }
     }
 
