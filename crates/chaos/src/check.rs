@@ -97,6 +97,8 @@ impl Findings {
 struct Place {
     /// Everything up to here is accounted for. None: nothing to compare with.
     last: Option<u64>,
+    /// The newest value that was shown. A snapshot need not show it again: our clients leave out what they have had.
+    shown: u64,
     /// What came on this connection.
     on_connection: HashSet<u64>,
     highest_on_connection: u64,
@@ -187,7 +189,7 @@ impl Checker {
         };
         for (chain, place) in &mut self.places {
             if covers(&subscribed, &chain.channel) {
-                *place = Place::default();
+                *place = Place { shown: place.shown, ..Place::default() };
             }
         }
     }
@@ -227,6 +229,7 @@ impl Checker {
             findings.say(|| format!("{name}: {chain:?} {seq} came after {}", place.highest_on_connection));
         }
         place.highest_on_connection = place.highest_on_connection.max(*seq);
+        place.shown = place.shown.max(*seq);
         if let Some(prev) = prev.filter(|_| !snapshot) {
             let before = life.before(chain, *seq);
             // What was purged or evicted has no successor: the stream says 0 then.
@@ -256,7 +259,7 @@ impl Checker {
         let covered = life.chains.keys().filter(|chain| {
             self.channels.iter().any(|channel| covers(channel, &chain.channel)) && life.newest(chain) > 0
         });
-        let at = |chain: &Chain| self.places.get(chain).and_then(|place| place.last).unwrap_or(0);
+        let at = |chain: &Chain| self.places.get(chain).map_or(0, |place| place.shown.max(place.last.unwrap_or(0)));
         let at = |chain: &Chain| if self.life == life_at { at(chain) } else { 0 };
         let behind = covered.map(|chain| (chain.clone(), at(chain), life.newest(chain)));
         // What was purged need not be shown.

@@ -114,6 +114,16 @@ fn finds_who_is_not_at_the_newest() {
 }
 
 #[test]
+fn a_value_that_was_shown_need_not_be_shown_by_a_snapshot_too() {
+    let again = [Record::Connected { gateway: 1 }, subscribed(false, false, None)];
+    let shown = |seq| [vec![update(3, None), update(seq, Some(3))], again.to_vec()].concat();
+    let (checker, _) = checked(Mode::Latest, shown(9), Excuses::default());
+    assert_eq!(checker.behind(0, &life(&[3, 5, 8, 9])), []);
+    let (checker, _) = checked(Mode::Latest, shown(8), Excuses::default());
+    assert_eq!(checker.behind(0, &life(&[3, 5, 8, 9])), [(chain(), 8, 9)]);
+}
+
+#[test]
 fn asks_nothing_of_what_was_purged() {
     let mut checker = Checker::new("c", Mode::All, vec![Channel::parse("price:A").expect("a channel")]);
     let mut purged = life(&[3, 5, 8, 9]);
