@@ -24,7 +24,7 @@ pub(crate) fn take_all(config: &Config) {
     };
     let needed = needed(config);
     if allowed < needed {
-        warn!(allowed, needed, "too few file descriptors for limits.connections: new connections will have to wait");
+        warn!(allowed, needed, "too few file descriptors for limits.connections: new ones will be reset");
     }
 }
 
