@@ -5,14 +5,9 @@
 //! that blocks turns its subscriptions into cursors (see `subscription`), and catches up from the
 //! feeds when it drains.
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use mio::{Events, Poll};
-use odin_protocol::close::CloseCode;
 use slab::Slab;
 use tokio::{
     io::{Interest as TokioInterest, unix::AsyncFd},
@@ -26,7 +21,7 @@ use crate::{
     current::Current,
     drain::Stage,
     guest::Shared,
-    metrics::{CloseReason, Metrics, ShardMetrics},
+    metrics::{Metrics, ShardMetrics},
     question::Question,
     queue::{Batch, FeedId, Receiver},
 };
@@ -58,6 +53,7 @@ mod roster;
 mod session;
 mod settlement;
 mod signing_in;
+mod sockets;
 mod stream;
 mod subscription;
 mod traced;
@@ -340,72 +336,6 @@ impl Shard {
                 self.catch_up(slot);
             }
         }
-    }
-
-    fn take_events(&mut self) {
-        let mut events = std::mem::replace(&mut self.events, Events::with_capacity(0));
-        loop {
-            if let Err(error) = self.poll.get_mut().poll(&mut events, Some(Duration::ZERO)) {
-                if error.kind() != std::io::ErrorKind::Interrupted {
-                    tracing::error!(%error, "poll failed");
-                }
-                break;
-            }
-            let mut count = 0;
-            for event in &events {
-                count += 1;
-                let slot = event.token().0;
-                self.guarded(slot, |shard| {
-                    if event.is_readable() || event.is_read_closed() {
-                        shard.read(slot, event.is_read_closed());
-                    }
-                    if event.is_writable() {
-                        shard.flush(slot);
-                        shard.catch_up(slot);
-                    }
-                });
-            }
-            if count < EVENTS {
-                break;
-            }
-        }
-        self.events = events;
-    }
-
-    fn take_again(&mut self) {
-        let mut again = std::mem::take(&mut self.again);
-        // Another one is first in each turn: there may not be time for all of them.
-        if again.len() > 1 {
-            again.rotate_left(1);
-        }
-        for slot in again {
-            let slot = slot as usize;
-            self.guarded(slot, |shard| {
-                shard.catch_up(slot);
-                shard.read(slot, false);
-            });
-        }
-    }
-
-    /// Serves one connection so that a fault in it, ours, ends that connection and no other.
-    fn guarded(&mut self, slot: usize, serve: impl FnOnce(&mut Self)) {
-        // What the panic may have left half done is the connection's, which goes, and what is made whole below.
-        if catch_unwind(AssertUnwindSafe(|| serve(self))).is_ok() {
-            return;
-        }
-        // The panic hook has logged where.
-        self.metrics.panics.add(1);
-        self.scratch.resize(READ_BYTES, 0);
-        if let Some(connection) = self.connections.get_mut(slot) {
-            let mut goodbye = Vec::new();
-            let (code, reason) = (CloseCode::InternalError.code(), CloseCode::InternalError.reason());
-            connection.format.append_close(code, reason, &mut goodbye);
-            // If a frame is on its way already, the client sees garbage and then the end.
-            let _ = connection.write(&goodbye, &mut 0);
-            self.remove(slot, CloseReason::Internal);
-        }
-        let behind = self.connections.iter().filter(|(_, connection)| connection.outbox.is_some()).count();
-        self.metrics.behind.set(behind as u64);
     }
 }
 
