@@ -11,7 +11,7 @@ use tokio::time::Instant;
 /// The time between two of these lines.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// See the module. One for each kind of line.
+/// See the module. One for each kind of trouble.
 #[derive(Debug, Default)]
 pub(crate) struct Seldom(Mutex<Said>);
 

@@ -154,9 +154,9 @@ impl Bus {
                         self.take_steps(source.slot, steps);
                     }
                     (Some(_), Err(error)) => {
-                        let subject_text = &*subject;
+                        let name = &*subject;
                         self.cannot_read.log(|others| {
-                            tracing::warn!(%error, subject = subject_text, others, "cannot fill a hole yet");
+                            tracing::warn!(%error, subject = name, others, "cannot fill a hole yet");
                         });
                         self.fill(source, subject, until, RETRY);
                     }
