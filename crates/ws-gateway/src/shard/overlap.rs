@@ -119,7 +119,7 @@ impl Shard {
 
     /// Notes that the only subject of `feed` has been sent up to `seq`, and gives its floor: higher
     /// if an earlier change of feeds left it so, 0 for none.
-    fn raise_floor(&mut self, slot: usize, feed: u32, seq: u64) -> u64 {
+    pub(super) fn raise_floor(&mut self, slot: usize, feed: u32, seq: u64) -> u64 {
         let feed = self.feeds.at(feed);
         let (subject, Some(epoch)) = (feed.topic.subject.clone(), feed.epoch) else {
             return 0;

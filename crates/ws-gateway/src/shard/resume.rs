@@ -214,6 +214,9 @@ impl Shard {
         if is_covered {
             self.connections[slot].subscriptions[at].index = COVERED;
             self.feeds.at_mut(feed).covered += 1;
+            if let Beginning::After(since) = beginning {
+                self.raise_floor(slot, feed, since.seq);
+            }
             self.end_merging(slot, at);
         } else {
             self.cover(slot, feed, beginning);

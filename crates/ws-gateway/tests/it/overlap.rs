@@ -477,6 +477,36 @@ async fn announces_what_the_snapshot_of_a_pattern_leaves_out_for_a_slow_reader_o
     odin.gateway.is_balanced().await;
 }
 
+/// What of a channel was had, its pattern does not bring again, even if that is resumed from further back.
+#[tokio::test]
+async fn goes_on_where_the_channel_stood_although_its_pattern_stood_before() {
+    let odin = Odin::start_with(rules).await;
+    let mut had = odin.client().await;
+    had.subscribe(&["orders:BTC"]).await;
+    had.subscribe(&["orders:*"]).await;
+    let mut cursors = Vec::new();
+    for _ in 0..4 {
+        publish(&odin, "orders", "BTC").await;
+        let Update { epoch, seq, ts, .. } = had.update().await;
+        cursors.push(Cursor { epoch, seq, ts_ms: ts });
+    }
+    let other = publish(&odin, "orders", "ETH").await;
+    had.update().await;
+    for order in [["orders:*", "orders:BTC"], ["orders:BTC", "orders:*"]] {
+        let mut client = odin.client().await;
+        let since = |name: &str| cursors[if name == "orders:*" { 0 } else { 2 }].to_string();
+        let request = |name: &str| ChannelRequest { since: Some(since(name)), ..ChannelRequest::from(name) };
+        client.ask_with(1, order.iter().map(|name| request(name)).collect()).await;
+        let messages = client.sync(90).await;
+        let seqs: Vec<u64> = messages
+            .iter()
+            .filter_map(|message| if let ServerMessage::Update(update) = message { Some(update.seq) } else { None })
+            .collect();
+        assert_eq!(seqs, [cursors[3].seq, other], "{order:?}: {messages:?}");
+    }
+    odin.gateway.is_balanced().await;
+}
+
 /// A channel that comes back has to be read from the stream, and its pattern takes over before it was: what it still
 /// had to read is the pattern's, and nothing keeps the connection from being at the head.
 #[tokio::test]
