@@ -8,7 +8,7 @@ use odin_protocol::{
     close::{CloseCode, Reconnect},
     error::ErrorCode,
     frame::Opcode,
-    message::ErrorMessage,
+    message::{ChannelRequest, ErrorMessage},
 };
 use serde::Deserialize;
 
@@ -210,21 +210,23 @@ impl<'a> Heard<'a> {
     /// Where the client stands: a place for each channel, or one for all if it is the same. Nothing in it needs to be
     /// escaped in JSON but what a client wrote, and that is only kept if it is a cursor.
     fn cursor(&self, asked: &Asked) -> String {
-        let by_channel = self.by_channel(asked);
-        let places = asked.channels.iter().zip(&asked.places).zip(by_channel).map(|((request, given), messages)| {
+        let begun = self.begun(asked);
+        let by_channel = self.by_channel(asked, &begun);
+        let mut sent: Vec<Cursor> = self.messages.iter().filter_map(Message::cursor).collect();
+        sent.sort_unstable_by_key(|cursor| cursor.seq);
+        let both = asked.channels.iter().zip(&asked.places);
+        let places = both.zip(begun).zip(by_channel).map(|(((request, given), begun), messages)| {
             let given = given.clone().filter(|place| place.cursor.parse::<Cursor>().is_ok());
             let Some(reached) = self.reached.iter().find(|reached| reached.channel == request.channel) else {
                 return given.unwrap_or_default();
             };
             // One that began anew has nothing to do with what was before.
-            let begins = |message: &&Message<'_>| message.begins(&request.channel);
-            let begun = messages.iter().rposition(begins);
             let given = given.filter(|_| begun.is_none());
             // Where a history was found to begin.
             let begins =
                 || messages.iter().find(|message| message.head.recovered == Some(true))?.head.cursor.as_deref();
             let given = given.or_else(|| begins().map(Place::parse));
-            self.place(reached, given.as_ref(), &messages[begun.unwrap_or(0)..]).unwrap_or_default()
+            self.place(reached, given.as_ref(), (&messages, &sent)).unwrap_or_default()
         });
         let mut places: Vec<String> = places.map(|place| place.to_string()).collect();
         if places.windows(2).all(|pair| pair[0] == pair[1]) {
@@ -233,22 +235,29 @@ impl<'a> Heard<'a> {
         places.join(",")
     }
 
-    /// The best position that is known, and what came of each chain beyond it.
-    fn place(&self, reached: &Reached, given: Option<&Place>, messages: &[&Message<'_>]) -> Option<Place> {
+    /// The best position that is known, and what came of each chain beyond it: out of the messages of the channel, and
+    /// the places in the stream of all that was sent, in their order.
+    fn place(
+        &self,
+        reached: &Reached,
+        given: Option<&Place>,
+        (messages, sent): (&[&Message<'_>], &[Cursor]),
+    ) -> Option<Place> {
         let given_cursor: Option<Cursor> = given.and_then(|place| place.cursor.parse().ok());
         let last = messages.iter().rev().find_map(|message| message.cursor());
         // A new stream makes everything of the old one worthless.
         let epoch = last.map(|last| last.epoch).or(reached.epoch).or(given_cursor.map(|given| given.epoch))?;
         let complete = reached.complete.min(self.left_out.saturating_sub(1));
-        let is_proven = |cursor: &Cursor| cursor.seq <= complete;
-        let position = reached.position.filter(is_proven);
+        let position = reached.position.filter(|position| position.seq <= complete);
         // Of one chain each update is a position, and the last one the best that has a time. A proven one may be further:
-        // of a channel that was quiet, or behind a gap. Of several chains a proven one of the stream is what every gateway
-        // knows without asking; but an answer that is full must come further than it began.
+        // of a channel that was quiet, or behind a gap.
+        let own = messages.iter().filter(|_| reached.is_one_chain).filter_map(|message| message.cursor());
+        // A proven one of the stream is what every gateway knows without asking; but an answer that is full must come
+        // further than it began, and a channel as far as the pattern that brings it.
         let is_whole = reached.is_at_head && self.left_out == u64::MAX && position.is_some();
-        let updates = messages.iter().filter_map(|message| message.cursor());
-        let updates = updates.filter(|cursor| reached.is_one_chain || (is_proven(cursor) && !is_whole));
-        let positions = updates.chain(position).chain(given_cursor);
+        let proven = sent[..sent.partition_point(|cursor| cursor.seq <= complete)].iter().rev();
+        let proven = proven.copied().find(|cursor| cursor.epoch == epoch).filter(|_| !is_whole);
+        let positions = own.chain(proven).chain(position).chain(given_cursor);
         let best = positions.filter(|cursor| cursor.epoch == epoch).max_by_key(|cursor| cursor.seq);
         // Nothing was there: it goes on at the beginning of the stream.
         let base = best.unwrap_or(Cursor { epoch, seq: 0, ts_ms: 0 });
@@ -266,33 +275,40 @@ impl<'a> Heard<'a> {
         Some(Place::new(base, chains))
     }
 
-    /// The messages of each channel that was asked for.
-    fn by_channel(&self, asked: &Asked) -> Vec<Vec<&Message<'a>>> {
+    /// Which message begins each channel that was asked for anew, if one does.
+    fn begun(&self, asked: &Asked) -> Vec<Option<usize>> {
+        let begun =
+            |request: &ChannelRequest| self.messages.iter().rposition(|message| message.begins(&request.channel));
+        asked.channels.iter().map(begun).collect()
+    }
+
+    /// The messages of each channel that was asked for, from where it or another that carries them began: a pattern may
+    /// have brought what one of its channels begins with, and the other way round.
+    fn by_channel(&self, asked: &Asked, begun: &[Option<usize>]) -> Vec<Vec<&Message<'a>>> {
         let mut found: Vec<Vec<&Message>> = asked.channels.iter().map(|_| Vec::new()).collect();
         let exact: HashMap<&str, usize> =
-            asked.channels.iter().enumerate().map(|(at, request)| (request.channel.as_str(), at)).collect();
+            asked.channels.iter().enumerate().rev().map(|(at, request)| (request.channel.as_str(), at)).collect();
         let patterns: Vec<(usize, Channel)> = asked
             .channels
             .iter()
             .enumerate()
             .filter_map(|(at, request)| Some((at, Channel::parse(&request.channel).ok().filter(Channel::is_pattern)?)))
             .collect();
-        for message in &self.messages {
+        for (index, message) in self.messages.iter().enumerate() {
             let Some(channel) = message.head.channel.as_deref() else {
                 continue;
             };
-            if let Some(at) = exact.get(channel) {
-                found[*at].push(message);
-            }
-            if patterns.is_empty() {
-                continue;
-            }
-            if let Ok(channel) = Channel::parse(channel) {
-                for (at, _) in patterns.iter().filter(|(_, pattern)| pattern.matches(&channel)) {
-                    found[*at].push(message);
-                }
+            let parsed = if patterns.is_empty() { None } else { Channel::parse(channel).ok() };
+            let matching = patterns.iter().filter(|(_, pattern)| parsed.as_ref().is_some_and(|c| pattern.matches(c)));
+            let concerned: Vec<usize> =
+                exact.get(channel).copied().into_iter().chain(matching.map(|(at, _)| *at)).collect();
+            if concerned.iter().any(|at| begun[*at].is_none_or(|begun| begun <= index)) {
+                concerned.iter().for_each(|at| found[*at].push(message));
             }
         }
         found
     }
 }
+
+#[cfg(test)]
+mod tests;
