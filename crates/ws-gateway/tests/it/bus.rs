@@ -155,8 +155,8 @@ async fn keeps_clients_while_nats_is_away_and_sends_what_they_missed_afterwards(
             assert!(matches!(message, ServerMessage::Live { .. }), "{message:?}");
         }
     }
-    assert_eq!(wired.gateway.metric("odin_gateway_nats_reconnects_total").await, 1);
-    assert_eq!(wired.gateway.metric("odin_gateway_connections").await, 3);
+    wired.gateway.metric_becomes("odin_gateway_nats_reconnects_total", 1).await;
+    wired.gateway.metric_becomes("odin_gateway_connections", 3).await;
 }
 
 #[tokio::test]
@@ -371,7 +371,7 @@ async fn begins_every_subscription_anew_when_the_stream_is_another_one() {
         let update = client.update().await;
         assert_eq!((update.seq, update.prev, update.epoch), (next, Some(seq), snapshots[0].epoch));
     }
-    assert_eq!(odin.gateway.metric("odin_gateway_epoch_changes_total").await, 1);
+    odin.gateway.metric_becomes("odin_gateway_epoch_changes_total", 1).await;
 }
 
 #[tokio::test]

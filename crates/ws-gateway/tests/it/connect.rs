@@ -344,12 +344,12 @@ async fn answers_a_websocket_ping_with_its_payload() {
 async fn counts_who_came_and_who_left() {
     let gateway = Gateway::without_nats(|_| {});
     let clients = [Client::connect(&gateway).await, Client::connect(&gateway).await, Client::connect(&gateway).await];
-    assert_eq!(gateway.metric("odin_gateway_connections").await, 3);
-    assert_eq!(gateway.metric("odin_gateway_handshakes_ok_total").await, 3);
+    gateway.metric_becomes("odin_gateway_connections", 3).await;
+    gateway.metric_becomes("odin_gateway_handshakes_ok_total", 3).await;
     // Cut off without a close frame.
     drop(clients);
     gateway.metric_becomes("odin_gateway_connections", 0).await;
-    assert_eq!(gateway.metric("odin_gateway_connections_opened_total").await, 3);
-    assert_eq!(gateway.metric("odin_gateway_connections_closed_total{reason=\"peer_gone\"}").await, 3);
+    gateway.metric_becomes("odin_gateway_connections_opened_total", 3).await;
+    gateway.metric_becomes("odin_gateway_connections_closed_total{reason=\"peer_gone\"}", 3).await;
     assert_eq!(gateway.metric("odin_gateway_handshakes_pending").await, 0);
 }

@@ -49,8 +49,8 @@ async fn gives_each_publication_once_and_in_order_to_everybody() {
         assert_eq!(seen["price:ETH"], eth);
         assert!(client.sync(2).await.is_empty());
     }
-    assert_eq!(odin.gateway.metric("odin_gateway_deliveries_total").await, 40 * 200);
-    assert_eq!(odin.gateway.metric("odin_gateway_publications_delivered_total").await, 200, "once for the shard");
+    odin.gateway.metric_becomes("odin_gateway_deliveries_total", 40 * 200).await;
+    odin.gateway.metric_becomes("odin_gateway_publications_delivered_total", 200).await;
     odin.gateway.is_balanced().await;
 }
 
@@ -240,9 +240,9 @@ async fn never_fans_out_poison_and_announces_it_as_a_gap() {
     assert_eq!((update.seq, update.prev), (seq, Some(last)), "the chain leads over the poison");
     chains.take(&update);
     assert!(client.sync(2).await.is_empty());
-    assert_eq!(odin.gateway.metric("odin_gateway_payload_invalid_total").await, 10);
-    assert_eq!(odin.gateway.metric("odin_gateway_payload_too_big_total").await, 1);
-    assert_eq!(odin.gateway.metric("odin_gateway_payload_ahead_total").await, 1);
+    odin.gateway.metric_becomes("odin_gateway_payload_invalid_total", 10).await;
+    odin.gateway.metric_becomes("odin_gateway_payload_too_big_total", 1).await;
+    odin.gateway.metric_becomes("odin_gateway_payload_ahead_total", 1).await;
     // In mode latest there may be gaps, but values only where they are good.
     let mut values = Vec::new();
     for message in latest.sync(3).await {
@@ -300,8 +300,8 @@ async fn counts_and_drops_what_comes_on_an_unmapped_subject() {
     let seq = odin.publisher.price("BTC", 1).await;
     assert_eq!(client.update().await.seq, seq);
     assert!(client.sync(2).await.is_empty());
-    assert_eq!(odin.gateway.metric("odin_gateway_unmapped_total").await, 5);
-    assert_eq!(odin.gateway.metric("odin_gateway_publications_delivered_total").await, 1);
+    odin.gateway.metric_becomes("odin_gateway_unmapped_total", 5).await;
+    odin.gateway.metric_becomes("odin_gateway_publications_delivered_total", 1).await;
     // Nor are they part of a snapshot.
     let mut late = odin.client().await;
     late.subscribe(&["price:*"]).await;
@@ -322,7 +322,7 @@ async fn does_not_believe_live_messages_that_the_stream_did_not_send() {
     odin.gateway.metric_reaches("odin_gateway_live_messages_total", 1).await;
     let seq = odin.publisher.price("BTC", 1).await;
     assert_eq!(client.update().await.seq, seq);
-    assert_eq!(odin.gateway.metric("odin_gateway_unmapped_total").await, 1);
+    odin.gateway.metric_becomes("odin_gateway_unmapped_total", 1).await;
     odin.gateway.is_balanced().await;
 }
 

@@ -31,7 +31,7 @@ async fn keeps_one_interest_for_everybody_and_drops_it_after_the_linger() {
         }
     }
     assert_eq!(interests().await, 1, "churn of clients is not churn on the bus");
-    assert_eq!(odin.gateway.metric("odin_gateway_feed_opens_total").await, 1);
+    odin.gateway.metric_becomes("odin_gateway_feed_opens_total", 1).await;
     drop(clients);
     until("no interest left", async || (interests().await == 0).then_some(())).await;
     until("no feed left", async || (odin.gateway.stats().await["bus"]["feeds"] == 0).then_some(())).await;

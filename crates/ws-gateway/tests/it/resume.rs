@@ -69,7 +69,7 @@ async fn goes_on_where_it_stood_on_the_same_gateway() {
     reads(&mut client, &mut chains, &missed).await;
     let live = odin.publisher.price("BTC", 9).await;
     reads(&mut client, &mut chains, &[live]).await;
-    assert_eq!(odin.gateway.metric("odin_gateway_resumes_total{result=\"recovered\"}").await, 1);
+    odin.gateway.metric_becomes("odin_gateway_resumes_total{result=\"recovered\"}", 1).await;
     odin.gateway.is_balanced().await;
 }
 

@@ -289,7 +289,7 @@ async fn refuses_what_no_rule_and_no_anonymous_user_may_have() {
     }
     assert_eq!(refused, [ErrorCode::AuthRequired, ErrorCode::UnknownChannel]);
     assert_eq!(served, ["price:BTC"]);
-    assert_eq!(odin.gateway.metric("odin_gateway_errors_sent_total").await, 15);
+    odin.gateway.metric_becomes("odin_gateway_errors_sent_total", 15).await;
 }
 
 #[tokio::test]

@@ -293,7 +293,7 @@ async fn a_pattern_that_a_consumer_carries_is_told_too() {
     client.subscribe(&["price:*"]).await;
     let traced = publish_traced(&odin.publisher, "odin.tokens.T7.price").await;
     while client.update().await.seq != traced {}
-    assert_eq!(odin.gateway.metric("odin_gateway_wide_feeds").await, 1);
+    odin.gateway.metric_becomes("odin_gateway_wide_feeds", 1).await;
     stop(odin).await;
     let receive = collector.span_named("receive").await;
     assert_eq!(number(&receive, "odin.sequence"), traced);

@@ -61,8 +61,8 @@ async fn serves_each_user_what_is_theirs() {
     assert_eq!(ada.update().await.seq, of_ada);
     assert_eq!(bob.update().await.seq, of_bob);
     assert!(ada.sync(2).await.is_empty() && bob.sync(2).await.is_empty(), "nobody sees the other's");
-    assert_eq!(odin.gateway.metric("odin_gateway_user_connections").await, 2);
-    assert_eq!(odin.gateway.metric("odin_gateway_auths_total{result=\"ok\"}").await, 2);
+    odin.gateway.metric_becomes("odin_gateway_user_connections", 2).await;
+    odin.gateway.metric_becomes("odin_gateway_auths_total{result=\"ok\"}", 2).await;
 }
 
 #[tokio::test]
@@ -155,7 +155,7 @@ async fn limits_how_often_a_connection_tries_to_sign_in() {
         }
         other => panic!("{other:?}"),
     }
-    assert_eq!(gateway.metric("odin_gateway_auths_total{result=\"failed\"}").await, 3);
+    gateway.metric_becomes("odin_gateway_auths_total{result=\"failed\"}", 3).await;
 }
 
 /// Checklist 15: the end of a token is announced, then it is the end of the connection.

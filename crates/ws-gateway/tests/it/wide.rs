@@ -190,7 +190,7 @@ async fn follows_a_pattern_by_one_consumer_for_everybody_and_deletes_it_with_the
             while client.update().await.seq != seq {}
         }
         assert_eq!(consumers(&context, &odin.config).await.len(), 1);
-        assert_eq!(odin.gateway.metric("odin_gateway_wide_feeds").await, 1);
+        odin.gateway.metric_becomes("odin_gateway_wide_feeds", 1).await;
         drop(clients);
         odin.gateway.metric_becomes("odin_gateway_wide_feeds", 0).await;
         until("no consumer left", async || consumers(&context, &odin.config).await.is_empty().then_some(())).await;

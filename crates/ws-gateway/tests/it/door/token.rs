@@ -125,8 +125,8 @@ async fn refuses_tokens_that_are_not_valid_before_there_is_a_connection() {
         }
     }
     refuses(&gateway, "unauthorized", 9).await;
-    assert_eq!(gateway.metric("odin_gateway_auths_total{result=\"failed\"}").await, 6);
-    assert_eq!(gateway.metric("odin_gateway_auths_total{result=\"expired\"}").await, 3);
+    gateway.metric_becomes("odin_gateway_auths_total{result=\"failed\"}", 6).await;
+    gateway.metric_becomes("odin_gateway_auths_total{result=\"expired\"}", 3).await;
     // Nobody in particular may still come, and sign in by message.
     let answer = shake(&gateway, &format!("Sec-WebSocket-Protocol: {JSON}\r\n")).await;
     assert_eq!((answer.status, answer.header("sec-websocket-protocol")), (101, Some(JSON)));

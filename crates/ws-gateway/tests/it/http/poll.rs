@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use odin_protocol::{
-    ServerMessage,
+    Cursor, ServerMessage,
     error::{ErrorCode, ResumeFailure},
     message::SystemState,
 };
@@ -50,8 +50,10 @@ async fn begins_with_a_snapshot_at_once() {
     begun.sort_unstable();
     assert_eq!(begun, ["price:BTC", "price:ETH"]);
     assert_eq!((polled.messages.len(), polled.more), (3, None));
-    assert_eq!(polled.cursor.split(',').count(), 2, "one for each channel: {}", polled.cursor);
-    assert_eq!(odin.gateway.metric("odin_gateway_http_questions_total").await, 1);
+    // One for each channel, or one for both when a tick came in between.
+    let cursors: Vec<Cursor> = polled.cursor.split(',').map(|cursor| cursor.parse().expect("a cursor")).collect();
+    assert!(cursors.len() <= 2 && cursors[0].seq >= seq, "{}", polled.cursor);
+    odin.gateway.metric_becomes("odin_gateway_http_questions_total", 1).await;
     odin.gateway.metric_becomes(WAITING, 0).await;
     odin.gateway.metric_becomes("odin_gateway_subscriptions", 0).await;
     assert_eq!(odin.gateway.metric("odin_gateway_connections_opened_total").await, 0, "it is no connection");
@@ -249,7 +251,7 @@ async fn values_that_may_be_old_do_not_end_the_wait() {
     wired.gateway.metric_becomes("odin_gateway_stale", 1).await;
     // One more that begins meanwhile: it gets what it has, and hears that this may be old.
     let seq = wired.publisher.price("BTC", 1).await;
-    assert_eq!(wired.gateway.metric(WAITING).await, 1, "still waiting");
+    wired.gateway.metric_becomes(WAITING, 1).await;
     wired.proxy.mend();
     let (_, polled) = heard(answer).await;
     assert_eq!(polled.seqs(), [seq]);

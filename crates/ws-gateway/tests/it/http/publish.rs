@@ -114,7 +114,7 @@ async fn does_not_wait_for_a_body_for_ever() {
         web.ended().await;
     }
     gateway.metric_becomes("odin_gateway_http_connections", 0).await;
-    assert_eq!(gateway.metric("odin_gateway_handshakes_refused_total{reason=\"timeout\"}").await, 3);
+    gateway.metric_becomes("odin_gateway_handshakes_refused_total{reason=\"timeout\"}", 3).await;
 }
 
 /// A limit of a connection is one of all requests that come by it.
