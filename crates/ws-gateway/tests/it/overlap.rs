@@ -470,6 +470,7 @@ async fn announces_what_the_snapshot_of_a_pattern_leaves_out_for_a_slow_reader_o
     let sequences = publish_past_the_sleeper(&odin, "orders", &["BTC"]).await;
     slow.ask(2, &["orders:*"]).await;
     let mut reader = Reader::of(&["orders:BTC"]);
+    read_until_answered(&mut slow, &mut reader, "orders:*").await;
     reader.read_to(&mut slow, "orders:BTC", *sequences[0].last().expect("many")).await;
     reader.has_all("orders:BTC", &sequences[0]);
     let mut chains = Chains::default();
@@ -531,6 +532,7 @@ async fn is_at_the_head_again_although_its_pattern_came_before_the_channel_was_r
         slow.ask_with(2, vec![pattern]).await;
         other.metric_becomes("odin_gateway_subscriptions", 2).await;
         let mut reader = Reader::of(&["orders:BTC"]);
+        read_until_answered(&mut slow, &mut reader, "orders:*").await;
         reader.read_to(&mut slow, "orders:BTC", *missed.last().expect("many")).await;
         reader.has_all("orders:BTC", &missed);
         other.metric_becomes("odin_gateway_connections_behind", 0).await;
