@@ -31,6 +31,12 @@ async fn sleeper(odin: &Odin) -> Client {
     Client::dial(odin.gateway.address, dial).await
 }
 
+/// Waits until the gateway has all of [`MANY`], and so many readers are behind.
+async fn has_fallen_behind(odin: &Odin, readers: u64) {
+    odin.gateway.metric_reaches("odin_gateway_publications_delivered_total", MANY).await;
+    odin.gateway.metric_becomes("odin_gateway_connections_behind", readers).await;
+}
+
 /// Publishes while `awake` reads along everything, until only the sleeper is behind.
 pub(crate) async fn publish_past_the_sleeper(odin: &Odin, awake: &mut Client) -> Vec<u64> {
     let reading = async {
@@ -83,7 +89,7 @@ async fn gives_a_slow_reader_of_a_pattern_the_newest_of_each() {
     let padding = "x".repeat(PADDING);
     let message = |n: u64| (format!("odin.tokens.T{}.price", n % 50), format!(r#"{{"n":{n},"p":"{padding}"}}"#));
     let sequences = odin.publisher.publish_all((0..MANY).map(message).collect()).await;
-    odin.gateway.metric_becomes("odin_gateway_connections_behind", 1).await;
+    has_fallen_behind(&odin, 1).await;
     let mut newest: HashMap<String, u64> = HashMap::new();
     for (n, seq) in sequences.iter().enumerate() {
         let last = newest.entry(format!("price:T{}", n % 50)).or_default();
@@ -149,7 +155,7 @@ async fn reads_the_stream_for_a_reader_of_all_that_fell_out_of_the_ring() {
     let mut slow = sleeper(&odin).await;
     slow.subscribe_all(&["price:BTC"]).await;
     let sequences = odin.publisher.prices("BTC", 1, MANY, PADDING).await;
-    odin.gateway.metric_becomes("odin_gateway_connections_behind", 1).await;
+    has_fallen_behind(&odin, 1).await;
     let mut chains = Chains::default();
     for seq in &sequences {
         let update = slow.update().await;
@@ -181,7 +187,7 @@ async fn reads_the_stream_for_a_reader_of_a_whole_pattern() {
         let subject = format!("odin.tokens.T{}.price", token(n));
         sequences.push(odin.publisher.publish(&subject, format!(r#"{{"n":{n},"p":"{padding}"}}"#)).await);
     }
-    odin.gateway.metric_becomes("odin_gateway_connections_behind", 1).await;
+    has_fallen_behind(&odin, 1).await;
     reads_everything(&mut slow, &sequences).await;
     assert_eq!(odin.gateway.metric("odin_gateway_gaps_announced_total").await, 0);
     odin.gateway.is_balanced().await;
@@ -244,7 +250,7 @@ async fn shares_pages_among_those_who_fell_behind_together() {
         sleepers.push(slow);
     }
     let sequences = odin.publisher.prices("BTC", 1, MANY, PADDING).await;
-    odin.gateway.metric_becomes("odin_gateway_connections_behind", 10).await;
+    has_fallen_behind(&odin, 10).await;
     let before = odin.gateway.metric("odin_gateway_look_backs_total").await;
     let readers: Vec<_> = sleepers
         .into_iter()
@@ -274,7 +280,7 @@ async fn announces_as_a_gap_only_what_the_stream_no_longer_keeps() {
     let mut slow = sleeper(&odin).await;
     slow.subscribe_all(&["price:BTC"]).await;
     let sequences = odin.publisher.prices("BTC", 1, MANY, PADDING).await;
-    odin.gateway.metric_becomes("odin_gateway_connections_behind", 1).await;
+    has_fallen_behind(&odin, 1).await;
     let newest = *sequences.last().expect("many");
     let (mut seen, mut gaps) = (Vec::new(), Vec::new());
     while seen.last() != Some(&newest) {
