@@ -50,6 +50,7 @@ mod route;
 mod source;
 mod stamp;
 mod traces;
+mod verdict;
 mod wide;
 
 use feed::Step;
@@ -57,12 +58,13 @@ pub(crate) use feed::Stored;
 use look_back::Question;
 pub(crate) use nats::{Connections, connect, options};
 use pulse::Pulse;
-pub(crate) use pulse::{LONGEST_ELECTION, has_choice, is_connected};
+pub(crate) use pulse::{has_choice, is_connected};
 use reads::Done;
 use replay::Replay;
 pub(crate) use replay::{ReadError, direct_get};
 use source::Source;
 use traces::Traces;
+pub(crate) use verdict::LONGEST_ELECTION;
 use wide::{Link, Wide};
 
 /// Live messages taken before the shards are told.

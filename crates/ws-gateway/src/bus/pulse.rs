@@ -22,6 +22,7 @@ use super::{
     nats::{self, Unknown},
     reads::Done,
     replay::stored,
+    verdict::Verdict,
 };
 use crate::{
     admin::{NotReady, Readiness},
@@ -30,9 +31,6 @@ use crate::{
 
 /// The longest pause between two changes of servers.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-
-/// Past this it is no election any more: they take 4 to 9 s.
-pub(crate) const LONGEST_ELECTION: Duration = Duration::from_secs(15);
 
 /// A clock of one second that is so late says that this process stood still, and then silence says
 /// nothing about the others: what came meanwhile has not been read yet.
@@ -72,31 +70,6 @@ pub(super) struct Pulse {
     fault: Option<NotReady>,
     problem_since: Option<Instant>,
     was_ready: bool,
-}
-
-/// What to do when no tick comes on a connection that is in order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verdict {
-    /// The stream stands still, as far as anybody knows.
-    Stay,
-    /// Another server has the ticks.
-    Leave,
-    /// It has lasted too long for an election: this server may be cut off from the leader.
-    LeaveIfThereIsAnother,
-}
-
-impl Verdict {
-    /// `seen` is the last tick that came live, `newest` the last one that anybody knows of. Nobody
-    /// answering says nothing of the route: the question may have gone to a replica that is frozen.
-    fn of(seen: u64, silence: Duration, newest: Option<u64>) -> Self {
-        if newest.is_some_and(|newest| newest > seen) {
-            Self::Leave
-        } else if silence >= LONGEST_ELECTION {
-            Self::LeaveIfThereIsAnother
-        } else {
-            Self::Stay
-        }
-    }
 }
 
 impl Pulse {
@@ -396,34 +369,4 @@ impl Bus {
 pub(crate) async fn has_choice(client: &Client) -> bool {
     let pool = tokio::time::timeout(POOL_TIMEOUT, client.server_pool()).await;
     pool.is_ok_and(|pool| pool.is_ok_and(|pool| pool.len() > 1))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SHORT: Duration = Duration::from_secs(3);
-
-    #[test]
-    fn stays_while_the_stream_stands_still() {
-        assert_eq!(Verdict::of(100, SHORT, Some(100)), Verdict::Stay);
-        assert_eq!(Verdict::of(100, SHORT, Some(90)), Verdict::Stay, "a replica may lag");
-    }
-
-    #[test]
-    fn does_not_take_a_frozen_replica_for_a_silent_route() {
-        assert_eq!(Verdict::of(100, SHORT, None), Verdict::Stay);
-    }
-
-    #[test]
-    fn leaves_a_server_to_which_nothing_comes_although_the_stream_goes_on() {
-        assert_eq!(Verdict::of(100, SHORT, Some(101)), Verdict::Leave);
-        assert_eq!(Verdict::of(100, LONGEST_ELECTION, Some(101)), Verdict::Leave);
-    }
-
-    #[test]
-    fn leaves_a_server_that_may_be_cut_off_when_no_election_takes_so_long() {
-        assert_eq!(Verdict::of(100, LONGEST_ELECTION, Some(100)), Verdict::LeaveIfThereIsAnother);
-        assert_eq!(Verdict::of(100, LONGEST_ELECTION, None), Verdict::LeaveIfThereIsAnother);
-    }
 }
