@@ -190,16 +190,22 @@ impl Bus {
             self.ask_epoch();
         }
         self.pulse.tick = Some((tick.seq, tick.ts_ms));
-        if let Some(epoch) = self.epoch {
-            for out in &mut self.out {
-                out.push(Item::Tick { epoch, seq: tick.seq, ts_ms: tick.ts_ms });
-            }
-        }
+        self.tell_tick();
         if was_silent {
             // A new leader, or a route that was broken for a while: what came before this may be lost.
             self.audit_all();
         }
         self.feel_pulse();
+    }
+
+    /// Tells the shards of the last tick: a position of the stream, as soon as it is known of which one.
+    pub(super) fn tell_tick(&mut self) {
+        let (Some(epoch), Some((seq, ts_ms))) = (self.epoch, self.pulse.tick) else {
+            return;
+        };
+        for out in &mut self.out {
+            out.push(Item::Tick { epoch, seq, ts_ms });
+        }
     }
 
     pub(super) fn on_ticked(&mut self, is_stored: bool) {

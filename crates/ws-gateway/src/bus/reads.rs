@@ -269,7 +269,9 @@ impl Bus {
                 }
             }
         }
-        self.epoch = Some(epoch);
+        if self.epoch.replace(epoch).is_none() {
+            self.tell_tick();
+        }
         self.note_fault(None);
     }
 }

@@ -96,6 +96,25 @@ async fn tells_its_position_to_clients_of_patterns() {
     }
 }
 
+/// Whoever subscribes in its first second and leaves can come back, to any gateway.
+#[tokio::test]
+async fn knows_a_position_as_soon_as_it_is_ready() {
+    let odin = Odin::start().await;
+    has_a_position(&odin.gateway).await;
+    for _ in 0..3 {
+        has_a_position(&odin.another_gateway().await).await;
+    }
+}
+
+async fn has_a_position(gateway: &Gateway) {
+    let mut client = Client::connect(gateway).await;
+    client.ask_with(1, vec![ChannelRequest { mode: Some(Mode::All), ..ChannelRequest::from("price:*") }]).await;
+    match client.message().await {
+        ServerMessage::Subscribed { cursor: Some(cursor), .. } => assert!(cursor.parse::<Cursor>().is_ok()),
+        other => panic!("a subscription with its position, not {other:?}"),
+    }
+}
+
 #[tokio::test]
 async fn tells_its_position_with_the_ping_to_clients_of_quiet_channels() {
     let odin = Odin::start_with(|config| {
