@@ -29,8 +29,9 @@ pub(crate) struct FeedId {
 pub(crate) enum Item {
     /// The feed is live from here on; `last` is the newest value of each of its subjects.
     /// Sent again when the feed had to be opened anew.
-    /// Everything up to `up_to` is in it or older than it.
-    Opened { feed: FeedId, epoch: Epoch, up_to: u64, last: Vec<Arc<Publication>> },
+    /// Everything up to `up_to` is in it or older than it. `newest` is the highest sequence that was known of its
+    /// messages, of those too that have nothing to show, or whose subject's value is still to come.
+    Opened { feed: FeedId, epoch: Epoch, up_to: u64, newest: u64, last: Vec<Arc<Publication>> },
     /// The feed cannot be had.
     Refused { feed: FeedId, code: ErrorCode, message: String },
     /// The next publication of a live feed.

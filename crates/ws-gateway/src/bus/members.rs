@@ -87,7 +87,8 @@ impl Bus {
         };
         let last = self.sources[source].remembered();
         let up_to = self.sources[source].machine.watermark();
-        self.tell(member, |feed| Item::Opened { feed, epoch, up_to, last });
+        let newest = self.sources[source].newest;
+        self.tell(member, |feed| Item::Opened { feed, epoch, up_to, newest, last });
     }
 
     /// The pattern covers more subjects than it may.

@@ -189,6 +189,7 @@ impl Bus {
             }
             let mut steps = std::mem::take(&mut self.steps);
             self.sources[id.slot].machine.opened(values.up_to, &snapshot, &mut steps);
+            self.sources[id.slot].newest = snapshot.iter().map(|message| message.seq).max().unwrap_or(0);
             self.schedule_audit(id.slot);
             for message in snapshot {
                 if let Ok(publication) = self.publication(id.slot, message) {

@@ -76,6 +76,8 @@ pub(super) struct Source {
     pub(super) asked_at: Instant,
     pub(super) was_announced_late: bool,
     pub(super) machine: Feed,
+    /// The highest sequence of its messages when it was opened, whether there was something to show of them or not.
+    pub(super) newest: u64,
     /// When it is audited next.
     pub(super) audit_at: Instant,
     /// One at a time.
@@ -104,6 +106,7 @@ impl Source {
             asked_at: Instant::now(),
             was_announced_late: false,
             machine: Feed::opening(),
+            newest: 0,
             audit_at: Instant::now(),
             is_under_audit: false,
             must_audit_again: false,
@@ -163,6 +166,7 @@ impl Source {
     pub(super) fn reopen(&mut self, opening: u64) {
         self.opening = opening;
         self.machine = Feed::opening();
+        self.newest = 0;
         self.is_under_audit = false;
         self.must_audit_again = false;
         self.proof = Proof::Given;

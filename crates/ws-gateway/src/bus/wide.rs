@@ -99,8 +99,8 @@ const LEAST_LIFE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) enum Word {
     /// Last values, some of them, and subjects whose next message does not tell what was before it:
-    /// their last value is newer than the snapshot, and comes behind it.
-    Values { values: Vec<Stored>, newer: Vec<Arc<str>> },
+    /// their last value is newer than the snapshot, has this sequence, and comes behind it.
+    Values { values: Vec<Stored>, newer: Vec<(Arc<str>, u64)> },
     /// Those were all: everything up to here is in them or older.
     Opened { up_to: u64, subjects: usize },
     /// The next messages of the stream, in its order, or none. Everything up to `up_to` has come;
@@ -284,7 +284,11 @@ impl Bus {
         }
     }
 
-    fn on_wide_values(&mut self, id: SourceId, values: Vec<Stored>, newer: Vec<Arc<str>>) {
+    fn on_wide_values(&mut self, id: SourceId, values: Vec<Stored>, newer: Vec<(Arc<str>, u64)>) {
+        let sequences = values.iter().map(|value| value.seq).chain(newer.iter().map(|(_, seq)| *seq));
+        let newest = sequences.max().unwrap_or(0);
+        let source = &mut self.sources[id.slot];
+        source.newest = source.newest.max(newest);
         for message in values {
             let seen = Stored { payload: None, ..message.clone() };
             if let Ok(publication) = self.publication(id.slot, message) {
@@ -295,7 +299,7 @@ impl Bus {
             }
         }
         if let Some(following) = self.sources[id.slot].carrier.following() {
-            following.unknown.extend(newer);
+            following.unknown.extend(newer.into_iter().map(|(subject, _)| subject));
         }
     }
 

@@ -38,6 +38,7 @@ pub(super) struct Owed {
 pub(super) struct Want {
     pub(super) feed: FeedId,
     pub(super) after: u64,
+    /// A message of the feed, which tells a replica that lags from one that has everything.
     pub(super) until: u64,
 }
 
@@ -192,7 +193,7 @@ impl Debtor<'_> {
                 continue;
             }
             let Some(page) = self.pages.find(self.feed.id, past.after) else {
-                debt.wants.push(Want { feed: self.feed.id, after: past.after, until: past.until });
+                debt.wants.push(Want { feed: self.feed.id, after: past.after, until: self.feed.reads_until() });
                 return false;
             };
             if !self.page(page, cursor, debt) {
@@ -260,5 +261,48 @@ impl Debtor<'_> {
             }
         }
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use odin_protocol::{Epoch, message::Mode};
+
+    use super::*;
+    use crate::shard::feed::tests::{feed, publication};
+
+    /// When a wide feed was opened, B had a newer value than those it was opened with: that is still to come, and what
+    /// was before it is only in the stream.
+    #[test]
+    fn the_stream_has_what_came_before_the_feed_of_a_subject_that_the_feed_does_not_know() {
+        let mut feed = feed("price:*");
+        feed.open(Epoch::from_hash(1), (9, 11), vec![publication("A", 7)]);
+        let mut pages = Pages::new(1 << 20, 1);
+        let publications =
+            [("A", 2), ("B", 3), ("A", 7), ("B", 8), ("B", 11)].map(|(token, seq)| publication(token, seq));
+        let page = Page { after: 1, until: 12, kept_from: 0, publications: publications.to_vec() };
+        pages.keep(feed.id, Arc::new(page), 0);
+        let owed = |feed: &Feed, cursor: Cursor| {
+            let mut debt = Debt::default();
+            let debtor = Debtor {
+                feed,
+                pages: &pages,
+                floors: &[],
+                format: Format::Json,
+                had: &[],
+                has_ids: false,
+                is_joined: false,
+                subscription: 0,
+            };
+            let after = debtor.owe(cursor, &mut debt);
+            (debt.owed.iter().map(|owed| owed.after.reached()).collect::<Vec<_>>(), after)
+        };
+        let cursor = Cursor::after(&feed, 1, Mode::All);
+        let (seqs, after) = owed(&feed, cursor);
+        assert_eq!(seqs, [2, 3, 7, 9], "each as it is sent; behind the last, all there was by then");
+        feed.publish(publication("B", 11), 1 << 20);
+        assert_eq!(owed(&feed, after).0, [11]);
     }
 }

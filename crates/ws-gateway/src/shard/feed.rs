@@ -82,6 +82,8 @@ pub(crate) struct Feed {
     pub(crate) seq: u64,
     /// The same when this turn began.
     pub(crate) turn_seq: u64,
+    /// A message of the feed that it was opened with, which may still be to come.
+    newest: u64,
     /// Position and sequence of publications that came after one with a higher sequence, as repairs
     /// of a pattern do: by them a cursor knows what it lacks below its highest sequence.
     late: VecDeque<(u64, u64)>,
@@ -114,8 +116,9 @@ impl Feed {
         self.covered == 0 && self.waiting.is_empty() && self.subscribers.iter().all(Vec::is_empty)
     }
 
-    /// Takes the last values of a feed that was opened, for the first time or anew.
-    pub(crate) fn open(&mut self, epoch: Epoch, up_to: u64, mut last: Vec<Arc<Publication>>) {
+    /// Takes the last values of a feed that was opened, for the first time or anew. `newest` is a message of it, and none
+    /// up to `up_to` is behind that.
+    pub(crate) fn open(&mut self, epoch: Epoch, (up_to, newest): (u64, u64), mut last: Vec<Arc<Publication>>) {
         if self.epoch != Some(epoch) {
             self.seq = 0;
         }
@@ -133,6 +136,9 @@ impl Feed {
         for publication in last {
             self.remember(publication);
         }
+        // Subjects that have nothing to show, or whose value is still to come, may have had others up to here.
+        self.seq = self.seq.max(newest.min(up_to));
+        self.newest = newest;
         self.ring.restart(self.position, self.seq);
     }
 
@@ -185,20 +191,27 @@ impl Feed {
         publication
     }
 
-    /// The last sequence of a subject that was delivered; what has a higher one comes later.
+    /// Up to which sequence everything of a subject was delivered, or is older than the feed; what has a higher one comes
+    /// later.
     pub(crate) fn delivered(&self, subject: &str) -> u64 {
         if self.is_one_chain() {
             return u64::MAX;
         }
-        let Some(last) = self.last.get(subject) else {
-            return self.empty.get(subject).copied().unwrap_or(0);
-        };
-        last.void.as_ref().map_or(last.publication.seq, |(_, void)| void.seq)
+        let last = self.last.get(subject).map_or_else(
+            || self.empty.get(subject).copied().unwrap_or(0),
+            |last| last.void.as_ref().map_or(last.publication.seq, |(_, void)| void.seq),
+        );
+        last.max(self.verified)
     }
 
     /// Whether all publications have one subject, so that they come in the order of the stream.
     pub(crate) fn is_one_chain(&self) -> bool {
         !self.topic.subject.contains('*')
+    }
+
+    /// A message that the stream has, behind which nothing of the past is to be read.
+    pub(crate) fn reads_until(&self) -> u64 {
+        self.seq.max(self.newest)
     }
 
     /// The position of the feed behind a publication, if it can be told from that.
@@ -277,6 +290,7 @@ impl Feeds {
             position: 0,
             seq: 0,
             turn_seq: 0,
+            newest: 0,
             late: VecDeque::new(),
             late_lost: (0, 0),
             judged: Vec::new(),
@@ -316,14 +330,14 @@ impl Feeds {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use bytes::Bytes;
     use odin_protocol::channel::Channel;
 
     use super::*;
     use crate::{config::Stream, identity::Identity, rules::Rules};
 
-    fn feed(channel: &str) -> Feed {
+    pub(crate) fn feed(channel: &str) -> Feed {
         let rules = Rules::new(Rules::default_sources(), &Stream::default()).expect("valid rules");
         let channel = Channel::parse(channel).expect("a channel");
         let topic = rules.resolve(&channel, &Identity::Anonymous).expect("public");
@@ -332,7 +346,7 @@ mod tests {
         feeds.remove(slot).expect("inserted")
     }
 
-    fn publication(token: &str, seq: u64) -> Arc<Publication> {
+    pub(crate) fn publication(token: &str, seq: u64) -> Arc<Publication> {
         let names = (format!("price:{token}").into(), None);
         let subject = format!("odin.tokens.{token}.price").into();
         let body = Body::Value(Bytes::from_static(b"1"));
@@ -346,7 +360,7 @@ mod tests {
     #[test]
     fn gives_each_last_value_once_in_the_order_of_delivery() {
         let mut feed = feed("price:*");
-        feed.open(Epoch::from_hash(1), 9, vec![publication("A", 7), publication("B", 9), publication("C", 3)]);
+        feed.open(Epoch::from_hash(1), (9, 9), vec![publication("A", 7), publication("B", 9), publication("C", 3)]);
         assert_eq!(seqs(&feed, 0, 3), [3, 7, 9]);
         feed.publish(publication("A", 11), 0);
         feed.publish(publication("D", 12), 0);
@@ -354,14 +368,14 @@ mod tests {
         assert_eq!(seqs(&feed, 0, 6), [3, 9, 12, 13]);
         assert_eq!(seqs(&feed, 3, 5), [12], "what is at 6 is not asked for");
         assert_eq!(seqs(&feed, 6, 6), [0; 0]);
-        feed.open(Epoch::from_hash(2), 1, vec![publication("A", 1)]);
+        feed.open(Epoch::from_hash(2), (1, 1), vec![publication("A", 1)]);
         assert_eq!(seqs(&feed, 6, 7), [1], "nothing is left of before");
     }
 
     #[test]
     fn keeps_no_index_of_a_single_chain() {
         let mut feed = feed("price:A");
-        feed.open(Epoch::from_hash(1), 9, vec![publication("A", 7)]);
+        feed.open(Epoch::from_hash(1), (9, 9), vec![publication("A", 7)]);
         feed.publish(publication("A", 11), 0);
         assert_eq!((seqs(&feed, 0, 2), seqs(&feed, 0, 1)), (vec![11], vec![]));
         assert!(feed.by_position.is_empty());

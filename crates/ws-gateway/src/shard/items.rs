@@ -33,10 +33,10 @@ impl Shard {
                         self.ring_bytes += feed.ring.bytes();
                     }
                 }
-                Item::Opened { feed, epoch, up_to, last } => {
+                Item::Opened { feed, epoch, up_to, newest, last } => {
                     // Those at head get what came before, so that everything after is in order.
                     self.fan_out();
-                    self.opened(feed, epoch, up_to, last);
+                    self.opened(feed, epoch, (up_to, newest), last);
                 }
                 // An answer that blocks turns head into cursors, so here too what came before goes first.
                 Item::Refused { feed, code, message } => {

@@ -20,7 +20,13 @@ impl Shard {
     /// The bus has opened a feed: whoever waits begins. If it was open before, its subscribers go on
     /// where they stood; of another stream, or a pattern, they begin anew with a fresh snapshot, and are
     /// told so, because nobody can say what lies between.
-    pub(super) fn opened(&mut self, id: FeedId, epoch: Epoch, up_to: u64, last: Vec<Arc<Publication>>) {
+    pub(super) fn opened(
+        &mut self,
+        id: FeedId,
+        epoch: Epoch,
+        (up_to, newest): (u64, u64),
+        last: Vec<Arc<Publication>>,
+    ) {
         let Some(feed) = self.feeds.get_mut(id) else {
             return;
         };
@@ -40,7 +46,7 @@ impl Shard {
             return;
         };
         self.ring_bytes -= feed.ring.bytes();
-        feed.open(epoch, up_to, last);
+        feed.open(epoch, (up_to, newest), last);
         feed.verified_at = self.ticks;
         feed.spoke_at = self.ticks;
         // Silent before we came counts too.

@@ -127,7 +127,7 @@ impl Shard {
             Some(Judged { at: Some(at), failure, .. }) if at + JUDGED_TICKS > self.ticks => {
                 Verdict::Known(self.verdict(slot, cursor, *failure))
             }
-            _ => Verdict::Ask(cursor, replays.then_some(feed.seq)),
+            _ => Verdict::Ask(cursor, replays.then_some(feed.reads_until())),
         }
     }
 

@@ -60,7 +60,7 @@ impl Floor {
 pub(crate) struct Past {
     /// Read up to here.
     pub(crate) after: u64,
-    /// Where it ends: the sequence of a publication of the feed.
+    /// Where it ends: what is behind this comes from the ring.
     pub(crate) until: u64,
     /// The position in the feed at which that was its highest.
     pub(crate) position: u64,

@@ -4,9 +4,9 @@ use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 use odin_protocol::{
-    Codec, ServerMessage,
+    Codec, Cursor, ServerMessage, Update,
     error::{ErrorCode, GapReason},
-    message::{Mode, RequestId},
+    message::{ChannelRequest, Mode, RequestId},
 };
 use ws_gateway::{
     config::Config,
@@ -192,6 +192,42 @@ async fn filters_a_channel_by_what_its_rule_says() {
     for _ in 0..7 {
         all.update().await;
     }
+}
+
+/// Of each subject the last message matters to nobody here: what did is in the stream, and comes to whoever missed it.
+#[tokio::test]
+async fn resumes_a_filtered_channel_whose_last_messages_are_filtered_out() {
+    let odin = Odin::start_with(|config| {
+        let filter = Some(Filter { field: "severity".to_owned(), equals: "high".to_owned() });
+        let rule = |channel, subject| RuleSource { filter: filter.clone(), ..public_events(channel, subject) };
+        with_rules(config, vec![rule("high:all", "odin.signals.*.*"), rule("high:btc", "odin.signals.momentum.BTC")]);
+    })
+    .await;
+    let signal = async |name: &str, severity: &str| {
+        odin.publisher
+            .publish(&format!("odin.signals.momentum.{name}"), format!(r#"{{"severity":"{severity}"}}"#))
+            .await
+    };
+    let mut had = odin.client().await;
+    had.subscribe(&["high:all"]).await;
+    signal("BTC", "high").await;
+    let Update { epoch, seq, ts, .. } = had.update().await;
+    let since = Cursor { epoch, seq, ts_ms: ts }.to_string();
+    let missed = [signal("BTC", "high").await, signal("ETH", "high").await, signal("BTC", "high").await];
+    for name in ["BTC", "ETH", "BTC"] {
+        signal(name, "low").await;
+    }
+    let other = odin.another_gateway().await;
+    for (channel, wanted) in [("high:all", missed.to_vec()), ("high:btc", vec![missed[0], missed[2]])] {
+        let mut client = Client::connect(&other).await;
+        client.ask_with(1, vec![ChannelRequest { since: Some(since.clone()), ..ChannelRequest::from(channel) }]).await;
+        assert!(matches!(client.message().await, ServerMessage::Subscribed { recovered: true, .. }));
+        for seq in wanted {
+            assert_eq!(client.update().await.seq, seq, "{channel}");
+        }
+        assert!(client.sync(2).await.is_empty(), "{channel}");
+    }
+    other.is_balanced().await;
 }
 
 /// Attack: a publisher sends what is not one JSON value, or too much of it.

@@ -76,8 +76,8 @@ pub(super) struct LastOfEach {
 #[derive(Debug, Default)]
 pub(super) struct Part {
     pub(super) values: Vec<Stored>,
-    /// Subjects whose value of then has been followed by another one.
-    pub(super) newer: Vec<Arc<str>>,
+    /// Subjects whose value of then has been followed by another one, and the sequence of that.
+    pub(super) newer: Vec<(Arc<str>, u64)>,
 }
 
 impl LastOfEach {
@@ -95,7 +95,7 @@ impl LastOfEach {
                 Ok(answer) if answer.up_to >= self.up_to => {
                     let (values, newer): (Vec<_>, Vec<_>) =
                         answer.messages.into_iter().partition(|value| value.seq <= self.up_to);
-                    let newer = newer.into_iter().map(|value| value.subject).collect();
+                    let newer = newer.into_iter().map(|value| (value.subject, value.seq)).collect();
                     return Some(Part { values, newer });
                 }
                 Ok(_) => {

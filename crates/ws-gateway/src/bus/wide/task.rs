@@ -194,7 +194,8 @@ impl Task {
         let (up_to, subjects) = (census.up_to, census.subjects.len());
         let mut last = LastOfEach::of(census);
         while let Some(Part { mut values, mut newer }) = last.next(&self.replay).await {
-            for subject in values.iter_mut().map(|value| &mut value.subject).chain(&mut newer) {
+            let newer_subjects = newer.iter_mut().map(|(subject, _)| subject);
+            for subject in values.iter_mut().map(|value| &mut value.subject).chain(newer_subjects) {
                 *subject = self.name(subject);
             }
             self.tell(Word::Values { values, newer }).await?;
