@@ -8,7 +8,7 @@ use odin_protocol::{
     close::{CloseCode, Reconnect},
     error::ErrorCode,
     frame::Opcode,
-    message::{ChannelRequest, ErrorMessage},
+    message::ErrorMessage,
 };
 use serde::Deserialize;
 
@@ -72,9 +72,9 @@ impl Message<'_> {
         }
     }
 
-    /// Whether this subscription begins with a snapshot here.
-    fn begins(&self, channel: &str) -> bool {
-        self.head.recovered == Some(false) && self.head.channel.as_deref() == Some(channel)
+    /// Whether a subscription begins with a snapshot here.
+    fn begins(&self) -> bool {
+        self.head.recovered == Some(false)
     }
 
     fn is_update(&self) -> bool {
@@ -275,19 +275,23 @@ impl<'a> Heard<'a> {
         Some(Place::new(base, chains))
     }
 
-    /// Which message begins each channel that was asked for anew, if one does.
+    /// Which message begins each channel that was asked for anew, the last if there are several.
     fn begun(&self, asked: &Asked) -> Vec<Option<usize>> {
-        let begun =
-            |request: &ChannelRequest| self.messages.iter().rposition(|message| message.begins(&request.channel));
-        asked.channels.iter().map(begun).collect()
+        let by_name = by_name(asked);
+        let mut begun = vec![None; asked.channels.len()];
+        for (index, message) in self.messages.iter().enumerate().filter(|(_, message)| message.begins()) {
+            if let Some(at) = message.head.channel.as_deref().and_then(|channel| by_name.get(channel)) {
+                begun[*at] = Some(index);
+            }
+        }
+        begun
     }
 
     /// The messages of each channel that was asked for, from where it or another that carries them began: a pattern may
     /// have brought what one of its channels begins with, and the other way round.
     fn by_channel(&self, asked: &Asked, begun: &[Option<usize>]) -> Vec<Vec<&Message<'a>>> {
         let mut found: Vec<Vec<&Message>> = asked.channels.iter().map(|_| Vec::new()).collect();
-        let exact: HashMap<&str, usize> =
-            asked.channels.iter().enumerate().rev().map(|(at, request)| (request.channel.as_str(), at)).collect();
+        let by_name = by_name(asked);
         let patterns: Vec<(usize, Channel)> = asked
             .channels
             .iter()
@@ -301,13 +305,19 @@ impl<'a> Heard<'a> {
             let parsed = if patterns.is_empty() { None } else { Channel::parse(channel).ok() };
             let matching = patterns.iter().filter(|(_, pattern)| parsed.as_ref().is_some_and(|c| pattern.matches(c)));
             let concerned: Vec<usize> =
-                exact.get(channel).copied().into_iter().chain(matching.map(|(at, _)| *at)).collect();
+                by_name.get(channel).copied().into_iter().chain(matching.map(|(at, _)| *at)).collect();
             if concerned.iter().any(|at| begun[*at].is_none_or(|begun| begun <= index)) {
                 concerned.iter().for_each(|at| found[*at].push(message));
             }
         }
         found
     }
+}
+
+/// Where each channel was asked for first.
+fn by_name(asked: &Asked) -> HashMap<&str, usize> {
+    let channels = asked.channels.iter().enumerate().rev();
+    channels.map(|(at, request)| (request.channel.as_str(), at)).collect()
 }
 
 #[cfg(test)]

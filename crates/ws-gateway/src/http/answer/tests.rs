@@ -1,6 +1,6 @@
 //! Places of answers that are hard to come by otherwise.
 
-use odin_protocol::frame::encode_frame;
+use odin_protocol::{frame::encode_frame, message::ChannelRequest};
 
 use super::*;
 use crate::http::asked::Asked;
